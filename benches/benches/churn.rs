@@ -1,0 +1,191 @@
+//! What does get-or-load cost where most of what is asked for does not fit, and how often does it hit?
+//!
+//! Capacity for 1, 5 and 10 % of 100,000 keys that are asked for under zipf 1.0; one and two threads. Loading costs
+//! nothing but the value's allocation, so what is timed is look-ups, insertions and evictions. Against `quick_cache` with a
+//! deadline, its own single flight, and the same readable text as key. The report shows the hit ratio beside the time.
+//!
+//! With `DEXTER_TRACE=/path/to/trace.lis` a recorded trace is replayed as well (lines `first_block number_of_blocks
+//! ignored request`), with capacity for 1, 5 and 10 % of the blocks in it.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use benches::{MEASURE, WARM_UP, note, on_threads, trace, zipf};
+use criterion::BenchmarkGroup;
+use criterion::Criterion;
+use criterion::measurement::WallTime;
+use dexter_cache::{Cache, cached};
+use foldhash::fast::RandomState;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::DefaultLifecycle;
+
+const UNIVERSE: u32 = 100_000;
+const REQUESTS: usize = 1_000_000;
+const TTL: Duration = Duration::from_mins(5);
+
+static LOADS: AtomicU64 = AtomicU64::new(0);
+
+type Value = Arc<[u64; 16]>;
+
+fn load(id: u32) -> Value {
+    LOADS.fetch_add(1, Ordering::Relaxed);
+    Arc::new([u64::from(id); 16])
+}
+
+#[cached(ttl = "5m", prefix = "churn/api/v1/issues")]
+async fn through_macro(id: u32) -> Value {
+    load(id)
+}
+
+type Quick = quick_cache::sync::Cache<String, (Instant, Value), UnitWeighter, RandomState>;
+
+async fn by_hand(cache: &Quick, id: u32) -> Value {
+    let key = format!("churn/api/v1/issues:id={id}");
+    loop {
+        match cache.get_value_or_guard_async(key.as_str()).await {
+            Ok((until, value)) if Instant::now() < until => return value,
+            Ok(_) => drop(cache.remove(key.as_str())),
+            Err(guard) => {
+                let value = load(id);
+                let _ = guard.insert((Instant::now() + TTL, Arc::clone(&value)));
+                return value;
+            }
+        }
+    }
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(WARM_UP)
+        .measurement_time(MEASURE)
+        .sample_size(20)
+        .nresamples(5_000)
+        .without_plots()
+        .configure_from_args();
+    let requests = zipf(UNIVERSE, 1.0, REQUESTS);
+    question(&mut criterion, "zipf", &requests, UNIVERSE as usize);
+    if let Some(path) = std::env::var_os("DEXTER_TRACE") {
+        let path = Path::new(&path);
+        let requests = trace(path);
+        let distinct = requests.iter().collect::<HashSet<_>>().len();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        question(&mut criterion, &name, &requests, distinct);
+    }
+    criterion.final_summary();
+}
+
+fn question(criterion: &mut Criterion, law: &str, requests: &[u32], universe: usize) {
+    for percent in [1, 5, 10] {
+        let capacity = (universe * percent / 100).max(1);
+        for threads in [1, 2] {
+            let name = format!("churn {law} {percent}% {threads}");
+            let mut group = criterion.benchmark_group(&name);
+            let cache = Cache::builder().memory_capacity(capacity);
+            let cache = on_a_runtime(cache.build()).expect("a cache in memory");
+            row(
+                &mut group,
+                &name,
+                "dexter-cache",
+                threads,
+                requests,
+                |ids| {
+                    cache.scope(async move {
+                        for id in ids {
+                            black_box(through_macro(id).await);
+                        }
+                    })
+                },
+            );
+            let cache = Quick::with(
+                capacity,
+                capacity as u64,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            );
+            let cache = &cache;
+            row(
+                &mut group,
+                &name,
+                "quick_cache",
+                threads,
+                requests,
+                |ids| async move {
+                    for id in ids {
+                        black_box(by_hand(cache, id).await);
+                    }
+                },
+            );
+            group.finish();
+        }
+    }
+}
+
+/// The ids that one thread asks for, one after the other, round and round.
+struct Ids<'a> {
+    requests: &'a [u32],
+    at: usize,
+    left: usize,
+}
+
+impl Iterator for Ids<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.left = self.left.checked_sub(1)?;
+        self.at += 1;
+        if self.at >= self.requests.len() {
+            self.at = 0;
+        }
+        Some(self.requests[self.at])
+    }
+}
+
+fn row<'r, F: Future<Output = ()>>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    group_name: &str,
+    name: &str,
+    threads: usize,
+    requests: &'r [u32],
+    calls: impl Fn(Ids<'r>) -> F + Sync,
+) {
+    let cursor = AtomicUsize::new(0);
+    let run = |count: usize| {
+        on_threads(threads, |_| {
+            let at = cursor.fetch_add(count, Ordering::Relaxed) % requests.len();
+            calls(Ids {
+                requests,
+                at,
+                left: count,
+            })
+        })
+    };
+    // From empty, each request once.
+    let mut ran = false;
+    group.bench_function(name, |bencher| {
+        if !ran {
+            ran = true;
+            let before = LOADS.load(Ordering::Relaxed);
+            let each = requests.len() / threads;
+            run(each);
+            let loads = LOADS.load(Ordering::Relaxed) - before;
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let ratio = 1.0 - loads as f64 / (each * threads) as f64;
+            note(group_name, name, "hit ratio", &format!("{ratio:.4}"));
+        }
+        bencher.iter_custom(|count| run(usize::try_from(count).expect("a count fits")));
+    });
+}
+
+fn on_a_runtime<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}

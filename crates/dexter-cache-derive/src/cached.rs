@@ -1,0 +1,306 @@
+//! `#[cached]`: from the model to tokens.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Ident, Result};
+
+use crate::detach::{Passing, passing};
+use crate::key::{reference_at, standing_at, take_apart};
+use crate::model::{Load, Model, Place};
+use crate::names;
+use crate::signature::Body;
+use crate::{body, companions};
+
+pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let model = Model::new(options, item)?;
+    let function = function(&model);
+    let companions = companions::expand(&model);
+    let beside = (model.load == Load::Beside).then(|| beside(&model));
+    Ok(quote! {
+        #function
+        #beside
+        #companions
+    })
+}
+
+/// The function itself. All but the one await is inside of a block, so that nothing of it is part of the future: its
+/// size is that of the arguments, a pointer and a state.
+fn function(model: &Model) -> TokenStream {
+    let Model { function, .. } = model;
+    let (attrs, vis, sig) = (&function.attrs, &function.vis, function.outer_signature());
+    let body = lookup(model);
+    match &function.body {
+        Body::Async(_) => quote! {
+            #(#attrs)*
+            #vis #sig #body
+        },
+        Body::Boxed(_) => quote! {
+            #(#attrs)*
+            #vis #sig {
+                ::std::boxed::Box::pin(async move #body)
+            }
+        },
+    }
+}
+
+/// `{ .. }`: look, and load where there is nothing.
+fn lookup(model: &Model) -> TokenStream {
+    let Model {
+        function, private, ..
+    } = model;
+    let [pinned, miss, hit, ttl, shape, sharing, launch] =
+        ["pinned", "miss", "hit", "ttl", "shape", "sharing", "launch"].map(names::local);
+    let output = &function.output;
+    let args: Vec<_> = function.args.iter().map(|arg| &arg.ident).collect();
+    let site = companions::site(model);
+    let inner = (model.load == Load::Inner).then(|| inner(model));
+    let shape_of = self::shape(model, &shape);
+    let sharing_of = self::sharing(model);
+    let cache = cache(model);
+    let key = model.parts.closure(function, private);
+    let ttl_of = model.args.ttl.as_ref().map(|ttl| {
+        let tokens = ttl.tokens(private);
+        let takes_apart = take_apart(function, |name| names::mentions(&tokens, name));
+        quote!({ #takes_apart #tokens })
+    });
+    let launch_of = self::launch(model);
+    let load = load(model);
+    let lint = body::underscores(function);
+    quote! {
+        {
+            #lint
+            let #pinned = {
+                #inner
+                #(let #args = #args;)*
+                #shape_of
+                let #miss = match #private::enter::<#output, _>(#site, #cache, #shape, #key) {
+                    #private::Entered::Hit(#hit) => return #hit,
+                    #private::Entered::Miss(#miss) => #miss,
+                };
+                let #ttl = #ttl_of;
+                let #sharing = #sharing_of;
+                let #launch = #launch_of;
+                ::std::boxed::Box::pin(#launch.run(#miss, #shape, #sharing, #ttl, #load))
+            };
+            #pinned.await
+        }
+    }
+}
+
+/// `let shape = ..`: the one place where the bounds of a value are asked for, pointing at the return type.
+pub(crate) fn shape(model: &Model, shape: &Ident) -> TokenStream {
+    let Model {
+        function,
+        private,
+        args,
+        ..
+    } = model;
+    let output = &function.output;
+    let (method, checked) = if args.local {
+        ("dexter_local_shape", "checked_local")
+    } else {
+        ("dexter_shape", "checked")
+    };
+    let [method, checked] = [method, checked].map(|name| Ident::new(name, Span::mixed_site()));
+    let at = match &function.sig.output {
+        syn::ReturnType::Default => function.sig.ident.to_token_stream(),
+        syn::ReturnType::Type(..) => output.to_token_stream(),
+    };
+    let checked = standing_at(quote!(#private::probe::#checked), &at);
+    let argument = reference_at(shape, &at);
+    quote! {
+        let #shape = {
+            use #private::probe::levels::*;
+            (&&&&#private::probe::Probe::<#output>::new()).#method()
+        };
+        #checked(#argument);
+        let #shape = {
+            use #private::probe::levels::*;
+            #private::probe::opaque::<#output, _>(&(&&#private::probe::claim::<#output, _>(#shape)).dexter_settle())
+        };
+    }
+}
+
+fn sharing(model: &Model) -> TokenStream {
+    let Model {
+        function, private, ..
+    } = model;
+    let output = &function.output;
+    let probe = names::local("probe");
+    quote!({
+        use #private::probe::levels::*;
+        let #probe = #private::probe::Probe::<#output>::new();
+        #private::Sharing((&&&#probe).dexter_failure(), (&&&#probe).dexter_nothing())
+    })
+}
+
+/// The cache that was named, as an `Option<&Cache>`.
+pub(crate) fn cache(model: &Model) -> TokenStream {
+    let private = &model.private;
+    match &model.args.cache {
+        None => quote!(::core::option::Option::None),
+        Some(expr) => {
+            let takes_apart = take_apart(&model.function, |name| names::mentions(expr, name));
+            let span = expr.span().resolved_at(Span::mixed_site());
+            let reference = quote_spanned!(span=> &(#expr));
+            if takes_apart.is_empty() {
+                quote!(::core::option::Option::Some::<&#private::Cache>(#reference))
+            } else {
+                quote!({ #takes_apart ::core::option::Option::Some::<&#private::Cache>(#reference) })
+            }
+        }
+    }
+}
+
+/// The name of the function that holds the body.
+fn body_name(model: &Model) -> Ident {
+    match model.load {
+        Load::Beside => model.beside("body"),
+        _ => names::local("dexter_body"),
+    }
+}
+
+fn inner(model: &Model) -> TokenStream {
+    let mut sig = body::signature(&model.function);
+    sig.ident = body_name(model);
+    let Body::Async(block) = &model.function.body else {
+        return TokenStream::new();
+    };
+    quote! {
+        #[allow(clippy::unused_async)]
+        #sig #block
+    }
+}
+
+/// The body as a function of its own, in the same `impl`.
+fn beside(model: &Model) -> TokenStream {
+    let mut sig = body::signature(&model.function);
+    sig.ident = body_name(model);
+    let Body::Async(block) = &model.function.body else {
+        return TokenStream::new();
+    };
+    let lints = model.function.attrs.iter().filter_map(|attr| {
+        let is = |name| attr.path().is_ident(name);
+        if is("expect") {
+            // What is expected may be in the signature, or in the body: here it only must not be reported.
+            let list = &attr.meta.require_list().ok()?.tokens;
+            return Some(quote!(#[allow(#list)]));
+        }
+        (is("allow") || is("warn") || is("deny")).then(|| attr.to_token_stream())
+    });
+    quote! {
+        #(#lints)*
+        #[doc(hidden)]
+        #[allow(clippy::unused_async, clippy::used_underscore_items)]
+        #sig #block
+    }
+}
+
+/// `Detach` or `Inline`, as types decide: a closure that is never called returns all that a detached load would hold.
+fn launch(model: &Model) -> TokenStream {
+    let Model {
+        function,
+        private,
+        load,
+        ..
+    } = model;
+    if *load == Load::InPlace {
+        return quote!(#private::Inline);
+    }
+    let output = &function.output;
+    let mut asked = Vec::new();
+    let mut given = Vec::new();
+    if let Some(receiver) = &function.receiver {
+        asked.push(match &receiver.kind {
+            syn::ReceiverKind::Reference(..) => {
+                quote!((&&#private::own::loan(#private::probe::any::<&Self>())).dexter_can_keep())
+            }
+            syn::ReceiverKind::Typed(_, ty) => quote!(#private::probe::any::<#ty>()),
+            _ => quote!(#private::probe::any::<Self>()),
+        });
+        given.push(quote!(#private::probe::any()));
+    }
+    for arg in &function.args {
+        let ty = &arg.ty;
+        asked.push(match passing(ty) {
+            Passing::Borrowed => quote!((&&#private::own::loan(#private::probe::any::<#ty>())).dexter_can_keep()),
+            Passing::BorrowedOption => {
+                quote!((&&#private::own::loan_option(#private::probe::any::<#ty>())).dexter_can_keep())
+            }
+            Passing::Moved | Passing::Held(_) => quote!(#private::probe::any::<#ty>()),
+        });
+        given.push(quote!(#private::probe::any()));
+    }
+    let call = body_call(model, &given);
+    // Nested pairs: tuples of many elements are `Send` as well, but not of any number.
+    let asked = asked.into_iter().rfold(
+        quote!((#private::probe::any::<#output>(), #call)),
+        |rest, one| quote!((#one, #rest)),
+    );
+    quote!({
+        use #private::probe::levels::*;
+        (&&#private::probe::probe_of(&|| #asked)).dexter_launch()
+    })
+}
+
+/// A call of the function that holds the body.
+fn body_call(model: &Model, args: &[TokenStream]) -> TokenStream {
+    let name = body_name(model);
+    let turbofish = model.function.turbofish();
+    match model.place {
+        Place::Free => quote!(#name #turbofish(#(#args),*)),
+        Place::Method | Place::Associated => quote!(Self::#name #turbofish(#(#args),*)),
+    }
+}
+
+/// The closure that begins the load.
+fn load(model: &Model) -> TokenStream {
+    match model.load {
+        Load::InPlace => {
+            let body = body::block(&model.function);
+            quote!(move || #body)
+        }
+        Load::Inner | Load::Beside => detachable(model),
+    }
+}
+
+fn detachable(model: &Model) -> TokenStream {
+    let Model {
+        function, private, ..
+    } = model;
+    let mut owned = TokenStream::new();
+    let mut given = Vec::new();
+    if let Some(receiver) = &function.receiver {
+        if matches!(receiver.kind, syn::ReceiverKind::Reference(..)) {
+            let this = names::local("self");
+            owned.extend(quote!(let #this = (&&#private::own::loan(self)).dexter_own();));
+            given.push(quote!(#this.lend()));
+        } else {
+            given.push(quote!(self));
+        }
+    }
+    for arg in &function.args {
+        let ident = &arg.ident;
+        let loan = match passing(&arg.ty) {
+            Passing::Borrowed => "loan",
+            Passing::BorrowedOption => "loan_option",
+            Passing::Moved | Passing::Held(_) => {
+                given.push(quote!(#ident));
+                continue;
+            }
+        };
+        let loan = Ident::new(loan, Span::mixed_site());
+        owned.extend(quote!(let #ident = (&&#private::own::#loan(#ident)).dexter_own();));
+        given.push(quote!(#ident.lend()));
+    }
+    let call = body_call(model, &given);
+    let levels = (!owned.is_empty()).then(|| quote!(use #private::probe::levels::*;));
+    quote! {
+        move || {
+            #levels
+            #owned
+            async move { #call.await }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A `#[cached]` function once everything that its text can get wrong has been looked at.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, quote};
+use syn::{Error, GenericParam, Ident, Path, Result, Type};
+
+use crate::args::{CachedArgs, Companion};
+use crate::detach;
+use crate::key::Parts;
+use crate::names;
+use crate::signature::{Body, Function};
+
+pub(crate) struct Model {
+    pub(crate) function: Function,
+    pub(crate) args: CachedArgs,
+    pub(crate) parts: Parts,
+    pub(crate) place: Place,
+    pub(crate) load: Load,
+    /// The name of the companions, unless there are none.
+    pub(crate) companion: Option<Ident>,
+    /// `::dexter_cache::__private`
+    pub(crate) private: TokenStream,
+}
+
+/// Where the function stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Free,
+    /// In an `impl`, with `self`.
+    Method,
+    /// In an `impl`, without it.
+    Associated,
+}
+
+/// Where the body goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// It stays where it is: the load ends with its caller.
+    InPlace,
+    /// Into a function inside of this one, so that types can tell whether the load may be detached.
+    Inner,
+    /// Into a function beside this one, for the same reason.
+    Beside,
+}
+
+impl Model {
+    pub(crate) fn new(options: TokenStream, item: TokenStream) -> Result<Self> {
+        let args = CachedArgs::parse(options)?;
+        let function = Function::parse(item, "cached")?;
+        output(&function)?;
+        let place = place(&function, &args)?;
+        if args.ttl.is_none() {
+            return Err(Error::new(
+                Span::call_site(),
+                "`ttl` is missing: write how long a value may be used, `#[cached(ttl = 300)]` in seconds or `#[cached(ttl = \"5m\")]`",
+            ));
+        }
+        if args.prefix.is_none() && place != Place::Free {
+            return Err(Error::new(
+                function.sig.ident.span(),
+                format!(
+                    "a method has no prefix of its own: write `prefix = \"{}\"`",
+                    names::text(&function.sig.ident)
+                ),
+            ));
+        }
+        let parts = Parts::new(&function, &args)?;
+        let load = load(&function, &args, place)?;
+        let companion = match (&args.companion, &function.body) {
+            (Companion::None, _) | (_, Body::Boxed(_)) => None,
+            (Companion::Named(name), _) => Some(name.clone()),
+            (Companion::Default, _) => Some(names::item(
+                &names::text(&function.sig.ident),
+                &function.sig.ident,
+            )),
+        };
+        let private = private(args.krate.as_ref());
+        Ok(Self {
+            function,
+            args,
+            parts,
+            place,
+            load,
+            companion,
+            private,
+        })
+    }
+
+    /// A name beside the function, for code that is not to be called by the user.
+    pub(crate) fn beside(&self, what: &str) -> Ident {
+        let name = names::text(&self.function.sig.ident);
+        names::item(&format!("__dexter_{name}_{what}"), &self.function.sig.ident)
+    }
+}
+
+pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
+    if let Some(path) = krate {
+        quote!(#path::__private)
+    } else {
+        quote!(::dexter_cache::__private)
+    }
+}
+
+/// What the function returns can be told, and kept.
+fn output(function: &Function) -> Result<()> {
+    let ty = &function.output;
+    match ty {
+        Type::ImplTrait(_) => Err(Error::new_spanned(
+            ty,
+            "a result of an unnamed type cannot be cached: write the type in place of `impl ..`",
+        )),
+        Type::Reference(reference)
+            if reference
+                .lifetime
+                .as_ref()
+                .is_none_or(|lifetime| lifetime.ident != "static") =>
+        {
+            Err(Error::new_spanned(
+                ty,
+                "a borrowed result cannot be cached: return it owned, such as `String` or `Arc<T>`",
+            ))
+        }
+        Type::Path(path) => {
+            let param = function
+                .sig
+                .generics
+                .params
+                .iter()
+                .find_map(|param| match param {
+                    GenericParam::Type(param) if path.path.is_ident(&param.ident) => {
+                        Some(&param.ident)
+                    }
+                    _ => None,
+                });
+            match param {
+                Some(name) => Err(Error::new_spanned(
+                    ty,
+                    format!(
+                        "with a result of any type `{name}` it cannot be told whether that is a `Result`: write `Option<{name}>` or `Result<{name}, E>`"
+                    ),
+                )),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn place(function: &Function, args: &CachedArgs) -> Result<Place> {
+    if function.receiver.is_some() {
+        return match args.assoc {
+            Some(span) => Err(Error::new(
+                span,
+                "`assoc` is for functions without `self`: leave it out",
+            )),
+            None => Ok(Place::Method),
+        };
+    }
+    if args.assoc.is_some() || matches!(function.body, Body::Boxed(_)) {
+        return Ok(Place::Associated);
+    }
+    let block = match &function.body {
+        Body::Async(block) | Body::Boxed(block) => block,
+    };
+    if names::mentions_word(function.sig.to_token_stream(), "Self")
+        || names::mentions_word(block, "Self")
+    {
+        return Err(Error::new(
+            function.sig.ident.span(),
+            "this looks like a function inside of an `impl`, where a companion cannot stand beside it: write `#[cached(assoc, ..)]`",
+        ));
+    }
+    Ok(Place::Free)
+}
+
+fn load(function: &Function, args: &CachedArgs, place: Place) -> Result<Load> {
+    // An attribute on a method does not see the generics of the `impl`, and there is no asking a type whether it is
+    // `'static`: a detached load in `impl<T> Repository<T>` would not compile. So methods have to ask for it.
+    let wanted = args
+        .detach
+        .map_or(place == Place::Free, |(wanted, _)| wanted);
+    if !wanted {
+        return Ok(Load::InPlace);
+    }
+    match detach::obstacle(function) {
+        Some(obstacle) if args.detach.is_some() => Err(obstacle),
+        Some(_) => Ok(Load::InPlace),
+        None if place == Place::Free => Ok(Load::Inner),
+        None => Ok(Load::Beside),
+    }
+}

@@ -1,0 +1,18 @@
+//! Memory of this process: the typed store behind every in-process tier, and a backend of bytes over it.
+//!
+//! [`MemoryStore`] holds values as they are, so a hit neither decodes nor copies; [`MemoryBackend`] puts a
+//! [`CacheBackend`](super::CacheBackend) of bytes on top of it. Eviction is `quick_cache`'s (clock-pro with ghosts);
+//! deadlines, the giving back of what has expired and the removal by pattern are added here.
+
+mod backend;
+mod entry;
+mod limits;
+mod store;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use backend::MemoryBackend;
+pub use limits::EntryInfo;
+
+pub(crate) use {entry::Held, limits::MemoryLimits, store::MemoryStore};

@@ -1,0 +1,222 @@
+//! [`MemoryStore`]: typed values with a deadline each, within a bound.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use quick_cache::sync::Cache;
+use smallvec::SmallVec;
+
+use super::entry::{CarryOut, Held, KeyRef, PassThrough, StoredKey, StoredWeight};
+use super::limits::{EntryInfo, MemoryLimits, Plan, Weigher};
+use super::sweep::Sweeping;
+use crate::backend::KeyFilter;
+use crate::clock::{Clock, Nanos};
+use crate::pattern::KeyPattern;
+
+/// Entries that a walk looks at before it lets other tasks run: about 20 µs, and with a pattern that is hard to match
+/// still below 200 µs.
+pub(super) const SLICE: usize = 256;
+
+/// Typed values in the memory of this process, each until its own deadline, bounded by number or weight.
+///
+/// An entry past its deadline is absent, whether it has been given back yet or not. No lock is held while code of the
+/// user runs (weighing, filters, `Drop` of values), nor across an `await`.
+pub(crate) struct MemoryStore {
+    pub(super) entries: Cache<StoredKey, Held, StoredWeight, PassThrough, CarryOut>,
+    pub(super) clock: Clock,
+    pub(super) sweeping: Sweeping,
+    /// What the sweeping task holds, so that it does not keep the store alive.
+    pub(super) this: Weak<Self>,
+    weigher: Option<Weigher>,
+    heaviest: u64,
+    evicted: AtomicU64,
+    expired: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl MemoryStore {
+    pub(crate) fn new(limits: &MemoryLimits, clock: Clock) -> Arc<Self> {
+        let Plan { options, heaviest } = limits.plan();
+        Arc::new_cyclic(|this| Self {
+            entries: Cache::with_options(options, StoredWeight, PassThrough::default(), CarryOut),
+            clock,
+            sweeping: Sweeping::default(),
+            this: this.clone(),
+            weigher: limits.weigher(),
+            heaviest,
+            evicted: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// The value under `key`, if it is fresh. Neither allocates nor hashes; one shard is locked for reading.
+    #[inline]
+    pub(crate) fn get<'k>(&self, key: impl Into<KeyRef<'k>>) -> Option<Held> {
+        let key = key.into();
+        let held = self.entries.get(&key)?;
+        let now = self.clock.coarse();
+        if held.is_expired(now) {
+            self.give_back(&key, now);
+            return None;
+        }
+        Some(held)
+    }
+
+    /// Stores `value` until `fresh_until`, in place of what was there, in one step. `encoded_len` is for the weigher.
+    ///
+    /// Returns whether the value was stored. One that is heavier than all others together may be is not, and evicts
+    /// nothing; what was under the key is gone all the same.
+    pub(crate) fn insert<'k>(
+        &self,
+        key: impl Into<KeyRef<'k>>,
+        value: Arc<dyn Any + Send + Sync>,
+        fresh_until: Nanos,
+        encoded_len: Option<usize>,
+    ) -> bool {
+        let key = key.into();
+        // The engine never evicts what weighs nothing.
+        let weight = self.weigher.as_ref().map_or(1, |weigh| {
+            let info = EntryInfo {
+                key: key.text,
+                value: &*value,
+                encoded_len,
+            };
+            weigh(&info).max(1)
+        });
+        if u64::from(weight) > self.heaviest {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.remove(key);
+            return false;
+        }
+        let held = Held { value, fresh_until };
+        let mut out = SmallVec::new();
+        self.entries
+            .insert_with_lifecycle(StoredKey::new(key, weight), held, &mut out);
+        for (pushed_out, held) in &out {
+            self.count_pushed_out(key, pushed_out, held);
+        }
+        self.sweeping.expect(fresh_until);
+        self.ensure_sweeping();
+        true
+    }
+
+    /// Removes `key`; returns whether a fresh value was there.
+    pub(crate) fn remove<'k>(&self, key: impl Into<KeyRef<'k>>) -> bool {
+        let now = self.clock.coarse();
+        self.entries
+            .remove(&key.into())
+            .is_some_and(|(_, held)| !held.is_expired(now))
+    }
+
+    /// Removes every entry whose key `pattern` matches and `filter` lets pass; returns how many fresh ones there were.
+    ///
+    /// Entries that were there when the walk began and that nobody removed meanwhile are removed; of those inserted
+    /// meanwhile some are. The walk goes in slices and yields to the runtime between them. Dropping the future ends
+    /// it where it is.
+    pub(crate) async fn remove_matching(&self, pattern: &KeyPattern, filter: KeyFilter<'_>) -> u64 {
+        self.remove_where(
+            |key| pattern.matches(key) && filter.is_none_or(|allows| allows(key)),
+            |key| self.remove_stored(key),
+        )
+        .await
+    }
+
+    /// The walk of [`remove_matching`](Self::remove_matching): `remove` tells whether it removed a fresh value.
+    pub(super) async fn remove_where(
+        &self,
+        matches: impl Fn(&[u8]) -> bool,
+        remove: impl Fn(&StoredKey) -> bool,
+    ) -> u64 {
+        let mut removed = 0;
+        // The iterator locks a shard for each step and not between steps.
+        for (step, (key, _)) in self.entries.iter().enumerate() {
+            if step % SLICE == SLICE - 1 {
+                tokio::task::yield_now().await;
+            }
+            if matches(key.text()) {
+                removed += u64::from(remove(&key));
+            }
+        }
+        removed
+    }
+
+    /// Whatever is under the key now goes, also a value that came after the walk had met the key: it matches, and
+    /// was written within the call.
+    pub(super) fn remove_stored(&self, key: &StoredKey) -> bool {
+        let now = self.clock.coarse();
+        self.entries
+            .remove_if(key, |_| true)
+            .is_some_and(|(_, held)| !held.is_expired(now))
+    }
+
+    /// Removes everything. Takes about 0.1 µs an entry, locking for one entry at a time.
+    pub(crate) fn clear(&self) {
+        // The engine's own `clear` is faster, but drops all values of a shard under its lock.
+        self.entries.drain().for_each(drop);
+    }
+
+    /// How many entries there are, those counted that have expired and are not given back yet.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the entries weigh together; their number where the store is bounded by number.
+    pub(crate) fn weight(&self) -> u64 {
+        self.entries.weight()
+    }
+
+    /// How many fresh entries were pushed out by others.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// How many entries were given back after their deadline.
+    pub(crate) fn expirations(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// How many values were too heavy to be stored.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Removes the entry if it is (still) an expired one: a value stored since is left alone.
+    #[cold]
+    fn give_back(&self, key: &KeyRef<'_>, now: Nanos) {
+        if self
+            .entries
+            .remove_if(key, |held| held.is_expired(now))
+            .is_some()
+        {
+            self.count_expired(1);
+        }
+    }
+
+    pub(super) fn count_expired(&self, count: u64) {
+        self.expired.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn count_pushed_out(&self, inserted: KeyRef<'_>, key: &StoredKey, held: &Held) {
+        if held.is_expired(self.clock.coarse()) {
+            self.count_expired(1);
+        } else if inserted.text != key.text() {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("len", &self.len())
+            .field("weight", &self.weight())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,17 @@
+//! A standalone Redis behind the cache. The `redis` crate is used in here and nowhere else, and none of its types
+//! leaves this module.
+
+mod backend;
+mod config;
+mod connection;
+mod error;
+mod ops;
+mod scripts;
+mod stream;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use backend::RedisBackend;
+pub use config::RedisConfig;

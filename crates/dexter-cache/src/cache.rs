@@ -1,0 +1,400 @@
+//! [`Cache`]: the handle that everything goes through.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::backend::memory::MemoryStore;
+use crate::background::Background;
+use crate::builder::CacheBuilder;
+use crate::call::{self, Entered, Traits};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::flight::Flights;
+use crate::global::{self, Scope};
+use crate::health::{Health, Serving};
+use crate::key::Key;
+use crate::load::Inline;
+use crate::pattern::KeyPattern;
+use crate::shape::{CacheValue, Plain, ResultOf, Serde};
+use crate::share::{Alone, Cloned};
+use crate::stats::{Counters, PrefixId, Stats};
+use crate::target::{Invalidated, Target};
+use crate::telemetry::TARGET;
+use crate::tier::Tier;
+use crate::ttl::Ttl;
+
+/// How long [`Cache::close`] waits for work under way.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A cache: in this process's memory, or in a shared backend with memory as what it falls back on.
+///
+/// A handle is a counted pointer: clone it freely. See the [crate's front page](crate) for the whole picture.
+#[derive(Clone)]
+pub struct Cache(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    /// What stays in this process: everything where there is no backend, values of `local` functions where there is.
+    pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) tier: Option<Arc<Tier>>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) counters: Counters,
+    pub(crate) background: Arc<Background>,
+    pub(crate) clock: Clock,
+    pub(crate) config: Config,
+    pub(crate) off: AtomicBool,
+    pub(crate) closed: AtomicBool,
+    pub(crate) warned_too_large: AtomicBool,
+}
+
+/// What the builder decided about calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) jitter: f64,
+    pub(crate) follow_timeout: Duration,
+}
+
+impl Cache {
+    /// A cache in this process's memory alone, for at most 100,000 entries.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use dexter_cache::{Cache, Key, Ttl};
+    ///
+    /// let cache = Cache::memory();
+    /// let key = Key::new("square").part("of", &7);
+    /// let value = cache.get_or_load(&key, Ttl::secs(60), || async { 7 * 7 }).await;
+    /// assert_eq!(value, 49);
+    /// # }
+    /// ```
+    pub fn memory() -> Self {
+        CacheBuilder::default().build_memory()
+    }
+
+    /// Options; see [`CacheBuilder`].
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::default()
+    }
+
+    /// A cache as the environment says.
+    ///
+    /// `REDIS_URL` names the backend. Unset it is `redis://localhost:6379/0`; empty or `memory` means memory alone.
+    /// `DEXTER_CACHE=off` makes every cached function simply run.
+    ///
+    /// A Redis that cannot be reached is no error: memory serves until it can.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) where `REDIS_URL` cannot be used; the message says what to write, and no password.
+    pub async fn from_env() -> Result<Self, Error> {
+        CacheBuilder::from_env()?.build().await
+    }
+
+    /// Makes this the cache of every `#[cached]` function that names none and runs in no [`scope`](Self::scope).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AlreadyInstalled`](crate::ErrorKind::AlreadyInstalled) where a cache is installed: it stays.
+    pub fn install(&self) -> Result<(), Error> {
+        global::install(self.clone())
+    }
+
+    /// The cache that a bare `#[cached]` would use here: the scope's, else the installed one.
+    pub fn current() -> Option<Self> {
+        Scope::with(|scope| scope.and_then(|scope| scope.cache.clone()))
+            .or_else(|| global::installed().cloned())
+    }
+
+    /// Runs `future` with this as its cache, instead of the installed one. What tests use.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use dexter_cache::Cache;
+    ///
+    /// let cache = Cache::memory();
+    /// cache.scope(async { assert!(Cache::current().is_some()) }).await;
+    /// assert!(Cache::current().is_none());
+    /// # }
+    /// ```
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        Scope {
+            cache: Some(self.clone()),
+            ..Scope::current()
+        }
+        .enter(future)
+    }
+
+    /// The value under `key`, or what `load` brings, stored for `ttl`.
+    ///
+    /// One caller loads; others of the same key and type wait for it and share what it brings.
+    ///
+    /// # Panics
+    ///
+    /// Only where `load` does. Followers then load for themselves.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller that is dropped while it loads hands over to one that waits.
+    ///
+    /// # Cost
+    ///
+    /// A hit in memory: a hash, a look-up and a clone of the value. A hit in the backend: one round trip. A miss there:
+    /// three at most, the last one behind the answer.
+    pub async fn get_or_load<T, F>(&self, key: &Key, ttl: Ttl, load: impl FnOnce() -> F) -> T
+    where
+        T: CacheValue,
+        F: Future<Output = T>,
+    {
+        let shape = Plain::<T, Serde>::new();
+        let miss = match self.enter(key, shape) {
+            Entered::Hit(value) => return value,
+            Entered::Miss(miss) => miss,
+        };
+        Box::pin(Inline.run(miss, shape, Alone, ttl, load)).await
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), with a load that may fail. An error is never stored.
+    ///
+    /// Callers that wait for a load which fails load for themselves, a few at once. Where the error can be cloned,
+    /// [`try_get_or_load_shared`](Self::try_get_or_load_shared) hands it to all of them instead.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`, and no others.
+    pub async fn try_get_or_load<T, E, F>(
+        &self,
+        key: &Key,
+        ttl: Ttl,
+        load: impl FnOnce() -> F,
+    ) -> Result<T, E>
+    where
+        T: CacheValue,
+        F: Future<Output = Result<T, E>>,
+    {
+        let shape = ResultOf::<T, E, Serde>::new();
+        let miss = match self.enter(key, shape) {
+            Entered::Hit(value) => return value,
+            Entered::Miss(miss) => miss,
+        };
+        Box::pin(Inline.run(miss, shape, Alone, ttl, load)).await
+    }
+
+    /// As [`try_get_or_load`](Self::try_get_or_load), where all who wait for a load share its error, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`, this caller's or the one it waited for.
+    pub async fn try_get_or_load_shared<T, E, F>(
+        &self,
+        key: &Key,
+        ttl: Ttl,
+        load: impl FnOnce() -> F,
+    ) -> Result<T, E>
+    where
+        T: CacheValue,
+        E: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<T, E>>,
+    {
+        let shape = ResultOf::<T, E, Serde>::new();
+        let miss = match self.enter(key, shape) {
+            Entered::Hit(value) => return value,
+            Entered::Miss(miss) => miss,
+        };
+        Box::pin(Inline.run(miss, shape, Cloned, ttl, load)).await
+    }
+
+    fn enter<R, S: crate::shape::Shape<R>>(&self, key: &Key, shape: S) -> Entered<R, S::Value> {
+        let prefix = PrefixId::of(key.prefix());
+        let traits = Traits::default();
+        Scope::with(|scope| call::look(self, scope, prefix, traits, shape, || key))
+            .entered(prefix, traits, key)
+    }
+
+    /// Removes one key, from memory and from the backend. Loads of it that are under way are not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where the backend refuses it. One that is away is no error: it
+    /// makes the removal [`Journaled`](crate::Reach::Journaled).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the removal goes on although the caller is dropped.
+    ///
+    /// # Cost
+    ///
+    /// One command.
+    pub async fn remove(&self, key: &Key) -> Result<Invalidated, Error> {
+        self.invalidate_all(vec![Target::Key(key.clone())]).await
+    }
+
+    /// Removes several keys; see [`remove`](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// As for [`remove`](Self::remove).
+    ///
+    /// # Cost
+    ///
+    /// One command for every 500 keys.
+    pub async fn remove_many(&self, keys: &[Key]) -> Result<Invalidated, Error> {
+        self.invalidate_all(keys.iter().cloned().map(Target::Key).collect())
+            .await
+    }
+
+    /// Removes every key that `pattern` matches, and fences the loads of such keys that are under way.
+    ///
+    /// Without a namespace, a pattern that begins with a wildcard removes only keys under prefixes that this process
+    /// has used: it has written a key there, or has read one that this library wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend cannot enumerate its keys; nothing is removed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the sweep goes on although the caller is dropped.
+    ///
+    /// # Cost
+    ///
+    /// In Redis a sweep walks the *whole* database, a thousand keys a round trip. One runs at a time in a process.
+    pub async fn invalidate(&self, pattern: &KeyPattern) -> Result<Invalidated, Error> {
+        self.invalidate_all(vec![Target::Pattern(pattern.clone())])
+            .await
+    }
+
+    /// Removes everything that this cache has stored: the namespace, or without one, what lies under the prefixes that
+    /// this process has used (see [`invalidate`](Self::invalidate)). Never anything else, and never with `FLUSHDB`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) as for [`invalidate`](Self::invalidate).
+    ///
+    /// # Cost
+    ///
+    /// One sweep of the database.
+    pub async fn clear(&self) -> Result<Invalidated, Error> {
+        self.invalidate_all(vec![Target::Everything]).await
+    }
+
+    /// What has happened so far, per prefix.
+    pub fn stats(&self) -> Stats {
+        let inner = &self.0;
+        let mut stats = inner.counters.read();
+        let fallback = inner.tier.as_ref().map(|tier| &tier.fallback);
+        for store in fallback.into_iter().chain([&inner.memory]) {
+            stats.entries += store.len() as u64;
+            stats.evictions += store.evictions();
+            stats.expirations += store.expirations();
+            stats.too_heavy += store.refusals();
+        }
+        stats
+    }
+
+    /// How the cache is: which store serves, and what waits to be replayed. Asks nobody.
+    pub fn health(&self) -> Health {
+        let Some(tier) = &self.0.tier else {
+            return Health::memory();
+        };
+        Health {
+            backend: Some(tier.backend_name()),
+            serving: if tier.is_trusted() {
+                Serving::Backend
+            } else {
+                Serving::Memory
+            },
+            journaled: tier.journal_len(),
+            clock_offset_ms: tier.clock_offset(),
+        }
+    }
+
+    /// Makes cached functions simply run, until [`enable`](Self::enable). Invalidations still act, so that nothing
+    /// stale is found afterwards.
+    pub fn disable(&self) {
+        self.0.off.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends what [`disable`](Self::disable) began.
+    ///
+    /// A cache that was [closed](Self::close) stays closed.
+    pub fn enable(&self) {
+        if !self.0.closed.load(Ordering::Relaxed) {
+            self.0.off.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether calls use the cache.
+    pub fn is_enabled(&self) -> bool {
+        !self.0.is_off()
+    }
+
+    /// Waits for fills and invalidations under way, at most five seconds, and lets go of the backend. Cached functions
+    /// simply run from then on.
+    ///
+    /// Returns `true` if all was done. `false` means that work was cut off or that the journal still held removals:
+    /// other processes may see what they would have removed, until its TTL ends.
+    pub async fn close(&self) -> bool {
+        let inner = &self.0;
+        inner.off.store(true, Ordering::Relaxed);
+        let drained = inner.background.drain(CLOSE_PATIENCE).await;
+        inner.closed.store(true, Ordering::Relaxed);
+        let mut journaled = 0;
+        if let Some(tier) = &inner.tier {
+            journaled = tier.journal_len();
+            tier.close();
+        }
+        if !drained || journaled > 0 {
+            tracing::warn!(target: TARGET, drained, journaled, "the cache was closed with work left");
+        }
+        drained && journaled == 0
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("health", &self.health())
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.off.load(Ordering::Relaxed)
+    }
+
+    /// The memory that calls are answered from now, if there is one.
+    #[inline]
+    pub(crate) fn serving_memory(&self, local: bool) -> Option<&MemoryStore> {
+        match &self.tier {
+            Some(tier) if !local => (!tier.is_trusted()).then_some(&*tier.fallback),
+            _ => Some(&*self.memory),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn warn_too_large(&self, prefix: &str, bytes: usize) {
+        if !self.warned_too_large.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: TARGET,
+                prefix,
+                bytes,
+                "a value is larger than the limit and was not stored; further ones are only counted"
+            );
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(tier) = &self.tier {
+            tier.close();
+        }
+    }
+}

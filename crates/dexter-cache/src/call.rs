@@ -1,0 +1,236 @@
+//! One call of a cached function, up to the point where it has to wait: which cache, which mode, and a look into
+//! memory.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::memory::Held;
+use crate::cache::{Cache, Inner};
+use crate::clock::Nanos;
+use crate::global::{self, Mode, Scope};
+use crate::key::{Key, KeyBuilder};
+use crate::record::CallRecord;
+use crate::shape::Shape;
+use crate::site::Site;
+use crate::stats::{Event, PrefixId};
+
+/// What a call is about, once it is known that memory has no answer.
+pub(crate) struct Call {
+    pub(crate) cache: Cache,
+    pub(crate) key: Key,
+    pub(crate) prefix: PrefixId,
+    pub(crate) mode: Mode,
+    pub(crate) record: Option<Arc<CallRecord>>,
+    pub(crate) traits: Traits,
+}
+
+/// What the annotated function says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Traits {
+    /// The value never leaves the process.
+    pub(crate) local: bool,
+    /// The version that the user gave the value's type.
+    pub(crate) version: u32,
+    /// The function answers requests.
+    pub(crate) handler: bool,
+}
+
+/// What the part of a call that does not wait came to.
+#[derive(Debug)]
+pub enum Entered<R, V> {
+    /// The answer.
+    Hit(R),
+    /// There is none in memory.
+    Miss(Miss<V>),
+}
+
+/// The rest of a call: owned, so that it can be moved into a box.
+pub struct Miss<V> {
+    /// `None` where the call goes round the cache.
+    pub(crate) call: Option<Call>,
+    value: std::marker::PhantomData<fn() -> V>,
+}
+
+impl<V> Miss<V> {
+    fn of(call: Option<Call>) -> Self {
+        Self {
+            call,
+            value: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<V> std::fmt::Debug for Miss<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Miss")
+            .field("key", &self.call.as_ref().map(|call| &call.key))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Enters a call of an annotated function. Neither waits nor allocates; what it finds in memory it returns.
+#[inline]
+pub fn enter<R, S: Shape<R>>(
+    site: &'static Site,
+    cache: Option<&Cache>,
+    shape: S,
+    key: impl FnOnce(&mut KeyBuilder),
+) -> Entered<R, S::Value> {
+    let named = site.named();
+    let traits = Traits {
+        local: site.is_local(),
+        version: site.type_version(),
+        handler: S::HANDLER,
+    };
+    let mut builder = KeyBuilder::empty();
+    let mut key = Some(key);
+    let looked = Scope::with(|scope| {
+        let cache = cache
+            .or_else(|| scope.and_then(|scope| scope.cache.as_ref()))
+            .or_else(|| global::installed());
+        let Some(cache) = cache else {
+            global::warn_no_cache(site.function());
+            return Looked::Round;
+        };
+        look(cache, scope, named.id, traits, shape, || {
+            builder.begin(named.prefix());
+            let key = key.take().expect("the scope is shown once");
+            key(&mut builder);
+            builder.seal()
+        })
+    });
+    looked.entered(named.id, traits, builder.key())
+}
+
+/// What a look came to. A hit is all that most calls carry out of the scope, so the key is not in here.
+pub(crate) enum Looked<R> {
+    Hit(R),
+    /// Nothing that can be used was found.
+    Absent(Absent),
+    /// The call goes round the cache.
+    Round,
+}
+
+/// What a call that goes on takes along of its scope.
+pub(crate) struct Absent {
+    cache: Cache,
+    mode: Mode,
+    record: Option<Arc<CallRecord>>,
+}
+
+impl<R> Looked<R> {
+    #[inline]
+    pub(crate) fn entered<V>(self, prefix: PrefixId, traits: Traits, key: &Key) -> Entered<R, V> {
+        match self {
+            Self::Hit(result) => Entered::Hit(result),
+            Self::Absent(Absent {
+                cache,
+                mode,
+                record,
+            }) => Entered::Miss(Miss::of(Some(Call {
+                cache,
+                key: key.clone(),
+                prefix,
+                mode,
+                record,
+                traits,
+            }))),
+            Self::Round => Entered::Miss(Miss::of(None)),
+        }
+    }
+}
+
+#[inline]
+pub(crate) fn look<'k, R, S: Shape<R>>(
+    cache: &Cache,
+    scope: Option<&Scope>,
+    prefix: PrefixId,
+    traits: Traits,
+    shape: S,
+    key: impl FnOnce() -> &'k Key,
+) -> Looked<R> {
+    let inner = &cache.0;
+    if inner.is_off() {
+        return Looked::Round;
+    }
+    let mode = scope.map_or(Mode::Normal, |scope| scope.mode);
+    let record = scope.and_then(|scope| scope.record.as_ref());
+    if mode == Mode::Bypass {
+        inner.counters.add(prefix, Event::Bypass);
+        if let Some(record) = record {
+            record.bypass();
+        }
+        return Looked::Round;
+    }
+    let key = key();
+    if mode != Mode::Refresh
+        && let Some((value, fresh_until)) = inner.in_memory::<S::Value>(key, traits.local)
+    {
+        if mode != Mode::Warm {
+            inner.counters.add(prefix, Event::Hit);
+        }
+        if let Some(record) = record {
+            record.hit(inner.left(fresh_until), traits.handler);
+        }
+        return Looked::Hit(shape.join(value));
+    }
+    Looked::Absent(Absent {
+        cache: cache.clone(),
+        mode,
+        record: record.cloned(),
+    })
+}
+
+impl Inner {
+    /// The value under `key` in the memory that serves now, and until when it is fresh.
+    #[inline]
+    pub(crate) fn in_memory<V: Clone + Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        local: bool,
+    ) -> Option<(V, Nanos)> {
+        let Held { value, fresh_until } = self.serving_memory(local)?.get(key)?;
+        // A sweep that is under way may not have come to this entry yet.
+        if self.flights.is_swept(key) {
+            return None;
+        }
+        // Another type under the same key is a miss, and is overwritten.
+        let value: &V = (&*value as &(dyn Any + Send + Sync)).downcast_ref()?;
+        Some((value.clone(), fresh_until))
+    }
+
+    pub(crate) fn left(&self, fresh_until: Nanos) -> Duration {
+        Duration::from_nanos(fresh_until.saturating_sub(self.clock.coarse()))
+    }
+}
+
+impl Call {
+    pub(crate) fn count(&self, event: Event) {
+        self.cache.0.counters.add(self.prefix, event);
+    }
+
+    /// A lookup answered without loading.
+    pub(crate) fn hit(&self, left: Duration) {
+        if self.mode != Mode::Warm {
+            self.count(Event::Hit);
+        }
+        if let Some(record) = &self.record {
+            record.hit(left, self.traits.handler);
+        }
+    }
+
+    /// A lookup that found nothing usable.
+    pub(crate) fn missed(&self) {
+        if self.mode == Mode::Normal {
+            self.count(Event::Miss);
+        }
+    }
+
+    /// An answer that was loaded, here or by somebody else, and lives for `left`.
+    pub(crate) fn answered(&self, left: Duration) {
+        if let Some(record) = &self.record {
+            record.miss(left, self.traits.handler);
+        }
+    }
+}

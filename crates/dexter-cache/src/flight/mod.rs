@@ -1,0 +1,363 @@
+//! Single flight and fences: which loads are under way, who shares them, and which may no longer be stored.
+//!
+//! Every load registers here before it reads or runs anything. That makes two promises cheap to keep:
+//!
+//! * **Single flight.** Callers of one key and one type share a [`Flight`]: one of them has the turn, the others wait.
+//!   A turn that ends without a result is passed on, so a cancelled leader hands over to exactly one follower. A load
+//!   that fails with an error which cannot be shared, or panics, returns its turn *and one more*: the number that may
+//!   try at once doubles with each failed round, so 1000 callers of a broken loader need ten rounds, not a thousand.
+//! * **Fences.** An invalidation marks the flights it covers, before it asks the backend (`raise`) and after the
+//!   backend has answered (the drop of [`Fence`]). A marked flight is not stored and takes no new followers. A flight
+//!   that begins while a fence stands is born marked, since what it reads may be what is just being removed.
+//!
+//! A flight and a fence meet under the lock of the key's shard: either the fence sees the flight, or the flight sees
+//! the fence. Values enter memory under that lock too ([`Ticket::store`]), so that no invalidation falls between the
+//! check and the insertion.
+
+mod part;
+#[cfg(test)]
+mod tests;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
+
+pub(crate) use self::part::Arrival;
+
+use crate::clock::Nanos;
+use crate::key::Key;
+use crate::target::Target;
+
+/// How many callers of one key may load at once after loads that could not be shared.
+const MAX_TURNS: u32 = 32;
+
+const SHARDS: usize = 64;
+
+/// A value or an error that followers clone out of, typed by the flight's `TypeId` or by who put it there.
+pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
+
+/// What a flight came to.
+#[derive(Clone)]
+pub(crate) enum Landed {
+    /// A cacheable value, when it expires, and whether it was loaded (or only read).
+    Value {
+        value: Shared,
+        fresh_until: Nanos,
+        loaded: bool,
+    },
+    /// An outcome that is not stored: an error, or `None`.
+    Other(Shared),
+}
+
+/// All loads of one cache that are under way.
+pub(crate) struct Flights {
+    shards: Box<[Mutex<Shard>]>,
+    /// Fences over more than one key. Few and short-lived, so a list.
+    standing: RwLock<Vec<Arc<Target>>>,
+    standing_count: AtomicUsize,
+    /// Gives back the lease of a flight that all its callers have left.
+    orphaned: OnceLock<Orphaned>,
+}
+
+/// Called with the key and the token of the lease.
+type Orphaned = Box<dyn Fn(Key, u128) + Send + Sync>;
+
+type Shard = HashMap<Key, Slot, BuildHasherDefault<KeyHasher>>;
+
+#[derive(Default)]
+struct Slot {
+    /// Nearly always one: more only for different types under one key.
+    flights: Vec<Arc<Flight>>,
+    /// Fences that stand over this very key.
+    fences: usize,
+}
+
+/// One load, from the look at the backend to the end of the fill.
+pub(crate) struct Flight {
+    type_id: TypeId,
+    /// Names the lease that this flight takes in a shared backend, whoever of its callers takes it.
+    token: u128,
+    /// Set by a fence: what this flight brings is for its callers, not for the cache.
+    fenced: AtomicBool,
+    /// Permits are turns to load. Closed when the flight has landed.
+    turns: Semaphore,
+    allowed: AtomicU32,
+    landed: OnceLock<Landed>,
+    users: AtomicUsize,
+    /// A refresh: callers that may be answered with what is stored do not wait for it.
+    exclusive: bool,
+    /// A lease that bears the token may lie in the backend, whether the answer to its taking was heard or not.
+    leased: AtomicBool,
+}
+
+/// A caller's part in a flight. Dropping it leaves the flight.
+pub(crate) struct Ticket {
+    flights: Arc<Flights>,
+    key: Key,
+    flight: Arc<Flight>,
+}
+
+/// The right to load. Dropping it unused passes it on.
+pub(crate) struct Turn {
+    ticket: Ticket,
+    spent: bool,
+}
+
+/// What [`Flights::join`] found.
+pub(crate) enum Joined {
+    /// This caller loads.
+    Lead(Turn),
+    /// Another one does.
+    Follow(Ticket),
+}
+
+/// What a follower's wait came to.
+pub(crate) enum Waited {
+    Landed(Landed),
+    Turn(Turn),
+}
+
+impl Flights {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            standing: RwLock::default(),
+            standing_count: AtomicUsize::new(0),
+            orphaned: OnceLock::new(),
+        })
+    }
+
+    /// Sets who gives back the leases of flights that nobody lands. Once.
+    pub(crate) fn on_orphaned(&self, give_back: impl Fn(Key, u128) + Send + Sync + 'static) {
+        let _ = self.orphaned.set(Box::new(give_back));
+    }
+
+    /// Joins the flight of `key` and `type_id`, or begins one.
+    pub(crate) fn join(self: &Arc<Self>, key: &Key, type_id: TypeId) -> Joined {
+        let mut shard = self.shard(key);
+        let slot = slot(&mut shard, key);
+        let joinable = |flight: &&Arc<Flight>| flight.type_id == type_id && !flight.exclusive;
+        if let Some(flight) = slot.flights.iter().find(joinable) {
+            let flight = Arc::clone(flight);
+            flight.users.fetch_add(1, Ordering::Relaxed);
+            return Joined::Follow(Ticket {
+                flights: Arc::clone(self),
+                key: key.clone(),
+                flight,
+            });
+        }
+        Joined::Lead(self.begin(slot, key, type_id, false))
+    }
+
+    /// Begins a flight that nobody joins, and voids the earlier ones as a fence does.
+    pub(crate) fn supersede(self: &Arc<Self>, key: &Key, type_id: TypeId) -> Turn {
+        let mut shard = self.shard(key);
+        let slot = slot(&mut shard, key);
+        slot.detach_all();
+        self.begin(slot, key, type_id, true)
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        slot: &mut Slot,
+        key: &Key,
+        type_id: TypeId,
+        exclusive: bool,
+    ) -> Turn {
+        let flight = Arc::new(Flight {
+            type_id,
+            token: fastrand::u128(..),
+            fenced: AtomicBool::new(slot.fences > 0),
+            turns: Semaphore::new(0),
+            allowed: AtomicU32::new(1),
+            landed: OnceLock::new(),
+            users: AtomicUsize::new(1),
+            exclusive,
+            leased: AtomicBool::new(false),
+        });
+        slot.flights.push(Arc::clone(&flight));
+        // The flight is in the shard before the list is read, and a wide fence is in the list before it reads the
+        // shards: whichever comes second sees the other.
+        if self.standing_count.load(Ordering::SeqCst) > 0 && self.is_under_wide_fence(key) {
+            flight.fenced.store(true, Ordering::Relaxed);
+        }
+        Turn {
+            ticket: Ticket {
+                flights: Arc::clone(self),
+                key: key.clone(),
+                flight,
+            },
+            spent: false,
+        }
+    }
+
+    /// Whether a fence stands over `key`: what the backend holds under it may be what is just being removed.
+    pub(crate) fn is_covered(&self, key: &Key) -> bool {
+        self.is_swept(key) || self.shard(key).get(key).is_some_and(|slot| slot.fences > 0)
+    }
+
+    /// Runs `act` in one step with what is decided about `key`.
+    pub(crate) fn under_lock<R>(&self, key: &Key, act: impl FnOnce() -> R) -> R {
+        let _shard = self.shard(key);
+        act()
+    }
+
+    /// Whether a fence over more than one key stands over this one.
+    #[inline]
+    pub(crate) fn is_swept(&self, key: &Key) -> bool {
+        self.standing_count.load(Ordering::Relaxed) > 0 && self.is_under_wide_fence(key)
+    }
+
+    fn is_under_wide_fence(&self, key: &Key) -> bool {
+        self.standing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|target| target.covers(key))
+    }
+
+    /// Raises a fence: no load that is under way is stored or joined any more, none that begins before the fence is
+    /// dropped is ever stored, and none is joined after.
+    pub(crate) fn raise(self: &Arc<Self>, target: Target) -> Fence {
+        let target = Arc::new(target);
+        if let Target::Key(key) = &*target {
+            let mut shard = self.shard(key);
+            let slot = slot(&mut shard, key);
+            slot.fences += 1;
+            slot.detach_all();
+        } else {
+            self.standing
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Arc::clone(&target));
+            self.standing_count.fetch_add(1, Ordering::SeqCst);
+            self.walk(&target, Slot::detach_all);
+        }
+        Fence {
+            flights: Arc::clone(self),
+            target,
+        }
+    }
+
+    fn lower(&self, target: &Arc<Target>) {
+        if let Target::Key(key) = &**target {
+            let mut shard = self.shard(key);
+            if let Entry::Occupied(mut entry) = shard.entry(key.clone()) {
+                let slot = entry.get_mut();
+                slot.fences -= 1;
+                slot.detach_fenced();
+                if slot.is_idle() {
+                    entry.remove();
+                }
+            }
+        } else {
+            let mut standing = self
+                .standing
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = standing.iter().position(|other| Arc::ptr_eq(other, target)) {
+                standing.swap_remove(at);
+                self.standing_count.fetch_sub(1, Ordering::SeqCst);
+            }
+            drop(standing);
+            // What began under the fence is marked, and could be joined until now.
+            self.walk(target, Slot::detach_fenced);
+        }
+    }
+
+    fn walk(&self, target: &Target, mut visit: impl FnMut(&mut Slot)) {
+        for shard in &self.shards {
+            lock(shard).retain(|key, slot| {
+                if target.covers(key) {
+                    visit(slot);
+                }
+                !slot.is_idle()
+            });
+        }
+    }
+
+    /// Waits until every fill that is being decided has been decided: what a caller changed before this call is seen
+    /// by each [`Ticket::store`] that comes after it.
+    pub(crate) fn settle(&self) {
+        for shard in &self.shards {
+            drop(lock(shard));
+        }
+    }
+
+    /// Whether nothing is under way and no fence stands.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.standing_count.load(Ordering::SeqCst) == 0
+            && self.shards.iter().all(|shard| lock(shard).is_empty())
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        // The upper bits: the map inside the shard uses the lower ones.
+        lock(&self.shards[(key.hash() >> 40) as usize % SHARDS])
+    }
+}
+
+fn slot<'a>(shard: &'a mut Shard, key: &Key) -> &'a mut Slot {
+    shard.entry(key.clone()).or_default()
+}
+
+/// A panic inside the lock leaves the map whole: each step under it is one insertion or removal.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Slot {
+    fn detach_all(&mut self) {
+        for flight in self.flights.drain(..) {
+            flight.fenced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn detach_fenced(&mut self) {
+        self.flights
+            .retain(|flight| !flight.fenced.load(Ordering::Relaxed));
+    }
+
+    fn forget(&mut self, flight: &Arc<Flight>) {
+        self.flights.retain(|other| !Arc::ptr_eq(other, flight));
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.fences == 0
+    }
+}
+
+/// A fence that stands; dropping it lowers it.
+pub(crate) struct Fence {
+    flights: Arc<Flights>,
+    target: Arc<Target>,
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        self.flights.lower(&self.target);
+    }
+}
+
+/// Hands the key's own hash through: it is computed once, when the key is built.
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key writes its hash as one u64");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}

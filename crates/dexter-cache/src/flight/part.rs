@@ -1,0 +1,182 @@
+//! A caller's part in a flight: to wait, to load, to land it.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::SemaphorePermit;
+
+use super::{Flight, Landed, MAX_TURNS, Shard, Ticket, Turn, Waited};
+use crate::key::Key;
+
+impl Flight {
+    /// A number that tells this flight from every other one that is alive.
+    fn identity(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}
+
+impl Ticket {
+    /// Waits until the flight has landed or this caller gets a turn.
+    ///
+    /// Cancel safe: a turn that was granted to a dropped wait is granted again.
+    pub(crate) async fn wait(self) -> Waited {
+        let granted = self
+            .flight
+            .turns
+            .acquire()
+            .await
+            .map(SemaphorePermit::forget)
+            .is_ok();
+        if granted {
+            return Waited::Turn(Turn {
+                ticket: self,
+                spent: false,
+            });
+        }
+        let landed = self
+            .flight
+            .landed
+            .get()
+            .expect("turns are closed after the result is set");
+        Waited::Landed(landed.clone())
+    }
+
+    /// A number that tells the flight from every other one that is alive.
+    pub(crate) fn flight_id(&self) -> usize {
+        self.flight.identity()
+    }
+
+    pub(crate) fn token(&self) -> u128 {
+        self.flight.token
+    }
+
+    /// Whether a lease of the flight may lie in the backend: set by whoever asks for one, taken back by whoever ends it.
+    pub(crate) fn leased(&self) -> &AtomicBool {
+        &self.flight.leased
+    }
+
+    /// Whether a fence has marked the flight.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let _shard = self.flights.shard(&self.key);
+        self.flight.fenced.load(Ordering::Relaxed)
+    }
+
+    /// Runs `insert` unless a fence has marked the flight, in one step with that question.
+    pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
+        let _shard = self.flights.shard(&self.key);
+        let open = !self.flight.fenced.load(Ordering::Relaxed);
+        if open {
+            insert(&self.key);
+        }
+        open
+    }
+
+    /// Takes the flight off the map, so that nobody joins it any more.
+    fn withdraw(&self, shard: &mut Shard) {
+        if let Entry::Occupied(mut entry) = shard.entry(self.key.clone()) {
+            entry.get_mut().forget(&self.flight);
+            if entry.get().is_idle() {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        {
+            let mut shard = self.flights.shard(&self.key);
+            if self.flight.users.fetch_sub(1, Ordering::Relaxed) > 1 {
+                return;
+            }
+            self.withdraw(&mut shard);
+        }
+        // What has landed has settled its lease itself.
+        let orphaned =
+            self.flight.landed.get().is_none() && self.flight.leased.swap(false, Ordering::Relaxed);
+        if let (true, Some(give_back)) = (orphaned, self.flights.orphaned.get()) {
+            give_back(self.key.clone(), self.flight.token);
+        }
+    }
+}
+
+impl Turn {
+    pub(crate) fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Gives the followers what the load brought. The flight can still be joined, until the returned guard is dropped:
+    /// a caller that comes while the fill is on its way to the backend gets the value from here.
+    pub(crate) fn land(mut self, landed: Landed) -> Arrival {
+        self.spent = true;
+        self.ticket.flight.land(landed);
+        Arrival(self)
+    }
+
+    /// Ends a turn whose outcome cannot be shared, so that the followers load for themselves: this turn is passed on,
+    /// and one more.
+    pub(crate) fn fail(mut self) {
+        self.spent = true;
+        self.ticket.flight.pass_on(true);
+    }
+
+    /// Ends the flight if nobody else waits for it; otherwise gives the turn back, to be landed.
+    pub(crate) fn retire(mut self) -> Option<Self> {
+        {
+            let mut shard = self.ticket.flights.shard(&self.ticket.key);
+            if self.ticket.flight.users.load(Ordering::Relaxed) > 1 {
+                drop(shard);
+                return Some(self);
+            }
+            self.ticket.withdraw(&mut shard);
+        }
+        self.spent = true;
+        None
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.spent {
+            self.ticket.flight.pass_on(std::thread::panicking());
+        }
+    }
+}
+
+/// A landed flight that can still be joined; dropping it takes the flight off the map.
+pub(crate) struct Arrival(Turn);
+
+impl Arrival {
+    pub(crate) fn ticket(&self) -> &Ticket {
+        &self.0.ticket
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let ticket = &self.0.ticket;
+        ticket.withdraw(&mut ticket.flights.shard(&ticket.key));
+    }
+}
+
+impl Flight {
+    fn land(&self, landed: Landed) {
+        // A second landing can only come from another turn of the same flight; the first one stands.
+        let _ = self.landed.set(landed);
+        self.turns.close();
+    }
+
+    fn pass_on(&self, failed: bool) {
+        let more = failed
+            && self
+                .allowed
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |allowed| {
+                    (allowed < MAX_TURNS).then_some(allowed + 1)
+                })
+                .is_ok();
+        if !self.turns.is_closed() {
+            self.turns.add_permits(1 + usize::from(more));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Removing: fence first, then memory, then the backend or the journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::cache::{Cache, Inner};
+use crate::error::{Error, ErrorKind};
+use crate::flight::Fence;
+use crate::target::{Invalidated, Reach, Target};
+use crate::telemetry::TARGET;
+
+/// An invalidation that has begun: no load that began before is stored or shared any more, and memory no longer
+/// answers for what it covers.
+pub(crate) struct Removal {
+    inner: Arc<Inner>,
+    targets: Vec<Target>,
+    removed: u64,
+    done: bool,
+    /// Lowered when the backend has answered.
+    _fences: Vec<Fence>,
+}
+
+impl Cache {
+    /// Removes `targets` everywhere. Once polled, it goes on although the caller is dropped.
+    pub(crate) async fn invalidate_all(&self, targets: Vec<Target>) -> Result<Invalidated, Error> {
+        if let Some(tier) = &self.0.tier
+            && !targets.iter().all(|target| tier.supports(target))
+        {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the backend `{}` cannot remove by pattern: remove by key",
+                    tier.backend_name()
+                ),
+            ));
+        }
+        let removal = self.begin_removal(targets);
+        match self.0.background.spawn(removal.finish()) {
+            Ok(running) => match running.await {
+                Ok(invalidated) => invalidated,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "the runtime ended during an invalidation",
+                )),
+            },
+            Err(removal) => removal.await,
+        }
+    }
+
+    /// As [`invalidate_all`](Self::invalidate_all), waiting for the backend no longer than a call may.
+    pub(crate) async fn invalidate_within_budget(&self, targets: Vec<Target>) {
+        let budget = self
+            .0
+            .tier
+            .as_ref()
+            .map_or(Duration::MAX, |tier| tier.config.budget);
+        if let Some(running) = self.invalidate_detached(targets) {
+            let _ = tokio::time::timeout(budget, running).await;
+        }
+    }
+
+    /// Begins at once and goes on in a task, for callers that cannot wait.
+    pub(crate) fn invalidate_detached(&self, targets: Vec<Target>) -> Option<JoinHandle<()>> {
+        if targets.is_empty() {
+            return None;
+        }
+        let removal = self.begin_removal(targets);
+        let task = async move {
+            if let Err(error) = removal.finish().await {
+                tracing::error!(
+                    target: TARGET,
+                    error = %error,
+                    "the backend refuses an invalidation: the keys live until their TTL ends"
+                );
+            }
+        };
+        // Without a runtime the removal is dropped here, which is a way to end it, too.
+        self.0.background.spawn(task).ok()
+    }
+
+    fn begin_removal(&self, targets: Vec<Target>) -> Removal {
+        let inner = Arc::clone(&self.0);
+        let fences = targets
+            .iter()
+            .map(|target| inner.flights.raise(target.clone()))
+            .collect();
+        let mut removed = 0;
+        for target in &targets {
+            if let Target::Key(key) = target {
+                removed += u64::from(inner.memory.remove(key));
+                if let Some(tier) = &inner.tier {
+                    removed += u64::from(tier.fallback.remove(key));
+                }
+            }
+        }
+        Removal {
+            inner,
+            targets,
+            removed,
+            done: false,
+            _fences: fences,
+        }
+    }
+}
+
+impl Removal {
+    async fn finish(mut self) -> Result<Invalidated, Error> {
+        let mut removed = self.removed;
+        let fallback = self.inner.tier.as_ref().map(|tier| &tier.fallback);
+        for target in &self.targets {
+            for store in fallback.into_iter().chain([&self.inner.memory]) {
+                removed += match target {
+                    Target::Key(_) => 0,
+                    Target::Pattern(pattern) => store.remove_matching(pattern, None).await,
+                    Target::Everything => {
+                        let held = store.len() as u64;
+                        store.clear();
+                        held
+                    }
+                };
+            }
+        }
+        let mut invalidated = Invalidated {
+            removed,
+            reach: Reach::Applied,
+        };
+        if let Some(tier) = &self.inner.tier {
+            tier.guard();
+            match tier.remove(&self.targets).await {
+                Ok(remote) => invalidated = invalidated.and(remote),
+                Err(error) => {
+                    self.done = true;
+                    return Err(error);
+                }
+            }
+        }
+        self.done = true;
+        tracing::debug!(
+            target: TARGET,
+            targets = self.targets.len(),
+            removed = invalidated.removed,
+            reach = ?invalidated.reach,
+            "invalidated"
+        );
+        Ok(invalidated)
+    }
+}
+
+impl Drop for Removal {
+    /// Cut off, because the runtime ends or there is none: nothing can be awaited here, so memory lets go of
+    /// everything that might be meant, and the backend is told before it is trusted again.
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let only_keys = self
+            .targets
+            .iter()
+            .all(|target| matches!(target, Target::Key(_)));
+        if !only_keys {
+            self.inner.memory.clear();
+        }
+        if let Some(tier) = &self.inner.tier {
+            if !only_keys {
+                tier.fallback.clear();
+            }
+            tier.postpone(&self.targets);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Caching for async Rust services: one attribute on an `async fn` gives it a cache in Redis, shared by every instance
+//! of the service. When Redis is slow or gone, this process's memory takes over and no caller gets an error. When Redis
+//! returns, nothing that was invalidated meanwhile comes back.
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! use dexter_cache::{Cache, bypass, cached, invalidates};
+//! # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct Issue { status: String }
+//! # #[derive(Clone, Debug)] struct ApiError;
+//! # impl From<dexter_cache::Error> for ApiError { fn from(_: dexter_cache::Error) -> Self { Self } }
+//!
+//! #[cached(ttl = 300, prefix = "list_issues")]
+//! async fn list_issues(organization: &str, status: Option<&str>) -> Result<Vec<Issue>, ApiError> {
+//!     // … ask the database …
+//! #   Ok(vec![])
+//! }
+//!
+//! #[cached(ttl = "1m", prefix = "get_issue")]
+//! async fn get_issue(id: u64) -> Result<Issue, ApiError> {
+//! #   /*
+//!     …
+//! #   */
+//! #   Ok(Issue { status: String::new() })
+//! }
+//!
+//! #[invalidates(get_issue(id), pattern = "list_issues:*")]
+//! async fn update_issue(id: u64, status: String) -> Result<Issue, ApiError> {
+//! #   /*
+//!     …
+//! #   */
+//! #   Ok(Issue { status })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), ApiError> {
+//! # let cache = Cache::memory();
+//! # #[cfg(any())]
+//! let cache = Cache::from_env().await?; // REDIS_URL, by default redis://localhost:6379/0
+//! cache.install()?; //                     what a bare `#[cached]` uses
+//!
+//! list_issues("myorg", Some("unresolved")).await?; // loads: list_issues:organization=myorg&status=unresolved
+//! list_issues("myorg", Some("unresolved")).await?; // a hit
+//! update_issue(7, "resolved".into()).await?; //       removes the lists and issue 7
+//! list_issues("myorg", Some("unresolved")).await?; // loads again
+//! bypass(get_issue(7)).await?; //                     goes round the cache
+//! get_issue::remove(7).await?; //                     removes one entry by its arguments
+//! println!("{:?}", cache.stats().prefix("list_issues").hit_rate());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a call does
+//!
+//! 1. The key is built from the arguments, on the stack.
+//! 2. Memory is looked up, where memory serves. A hit ends here: no lock over the whole cache, no decoding.
+//! 3. The call joins the *flight* of its key. One caller goes on; the others wait for it and share what it brings. This
+//!    is on for every load path, by default.
+//! 4. Redis is read: one round trip for a hit. On a miss the caller takes a *lease*, which lies under the key itself, so
+//!    that other processes wait for it instead of loading, too.
+//! 5. The function runs. Its `Ok` is returned, and stored behind the answer. An `Err` is never stored.
+//!
+//! A load that began before an invalidation of its key is never stored, in this process or any other: the invalidation
+//! removes the lease with the key, and the store at the end of the load finds nothing to replace.
+//!
+//! # Keys
+//!
+//! `prefix:name=value&name=value`, the names sorted, `None` left out. Values are percent-encoded where they hold a byte
+//! with a meaning, so two argument lists never give one key, and a value never acts as a wildcard. See [`Key`],
+//! [`CacheKey`](trait@CacheKey) and [`KeyPattern`].
+//!
+//! Your own structs and enums become parts of keys with `#[derive(CacheKey)]`:
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! # use dexter_cache::{CacheKey, Key};
+//! #[derive(CacheKey)]
+//! struct Filter { status: Option<String>, page: u32 }
+//!
+//! let filter = Filter { status: None, page: 2 };
+//! assert_eq!(Key::new("search").part("filter", &filter).as_str(), "search:filter.page=2");
+//! ```
+//!
+//! # Methods
+//!
+//! A method gives its prefix, and says what of `self` is in the key. Its companions carry its name: `events_remove("web")`.
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! # use dexter_cache::{Cache, cached};
+//! # struct Sentry { organization: String, cache: Cache }
+//! # impl Sentry {
+//! #[cached(ttl = "10m", prefix = "events", cache = self.cache, key(organization = self.organization))]
+//! async fn events(&self, project: &str) -> Vec<String> {
+//!     // …
+//! #   vec![]
+//! }
+//! # }
+//! ```
+//!
+//! # What is stored
+//!
+//! The value within `Ok` or `Some`. An `Err` is never stored, and neither is a `None`: what was not found is looked for again
+//! at every call. Return a type of your own, or an empty `Vec`, where that should be remembered.
+//!
+//! `local` keeps values in this process and lifts the bounds of serde from them. `version = 2` makes what was stored under
+//! another version a miss. All options are on the page of [`#[cached]`](macro@cached).
+//!
+//! # Invalidation
+//!
+//! By key ([`Cache::remove`], `get_issue::remove(7)`), by pattern ([`Cache::invalidate`]) and altogether
+//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. A pattern walks the whole database of Redis, a thousand
+//! keys a round trip: prefer keys where you can name them. Every removing call tells how far it has reached
+//! ([`Invalidated`]).
+//!
+//! # When Redis is away
+//!
+//! * A broken Redis never fails a call, and costs it at most one *budget* (250 ms) over all its operations. After that a
+//!   circuit breaker sends calls to memory at once.
+//! * Memory starts empty and fills with loads, each entry for at most 30 seconds
+//!   ([`fallback_ttl`](CacheBuilder::fallback_ttl)). Loads stay single, and memory stays bounded.
+//! * Removals made meanwhile act in memory at once and are written down, in a list in this process: the *journal*. When
+//!   Redis is back, the connection that broke is killed on the server, the journal is replayed, memory is emptied, and
+//!   only then is Redis read again. A replay only ever removes; a `set` made meanwhile is replayed as the removal of its
+//!   key.
+//! * A start without Redis works, and so does a Redis that comes and goes. Every change of state is one line of log.
+//!
+//! What cannot be promised:
+//!
+//! * *A process that dies with its journal*: removals that it had not replayed are lost; the old values live until their
+//!   TTL ends.
+//! * *Other processes during an outage of their own* may serve from memory, for at most `fallback_ttl`, what was
+//!   invalidated elsewhere.
+//! * *A lagging origin*: if the database that a load reads is behind the one that was written (a replica), a load after the
+//!   invalidation may store the old row.
+//! * *A Redis that forgets more than a minute*: removals of the last minute are replayed to a server with another run id,
+//!   and one that has restarted is invalidated first ([`trust_snapshot`](CacheBuilder::trust_snapshot)). A promoted replica
+//!   that lags by more than that, and a restart that no process of the service has lived through, may bring old values
+//!   back. Their TTL bounds that.
+//! * *An ACL that forbids `CLIENT KILL`*: commands that the broken connection had sent may still be applied after the
+//!   replay.
+//!
+//! # Bypass and refresh
+//!
+//! [`bypass`] runs a call without the cache; [`refresh`] loads anew and stores. `DEXTER_CACHE=off` and
+//! [`Cache::disable`] turn caching off altogether.
+//!
+//! # Tasks
+//!
+//! A bypass, a refresh and [`Cache::scope`] hold for the task that they run in. A task that is spawned from there leaves
+//! them; [`in_cache_scope`](InCacheScope::in_cache_scope) takes them along:
+//! `tokio::spawn(work().in_cache_scope())`.
+//!
+//! The load of a free function runs in a task of its own where its arguments allow it, so a caller that hangs up ends
+//! nothing that others wait for. Such a *detached* load carries the cache's scope and the `tracing` span, and no other
+//! task-local. If the function reads one, write `#[cached(detach = false, …)]`.
+//!
+//! # Logs
+//!
+//! Events of `tracing`, under targets that begin with `dexter_cache`. Those of the level debug show keys and patterns, and
+//! so the values of arguments. No event shows a value that is cached, or a password.
+//!
+//! # HTTP
+//!
+//! With the feature `http`, [`CacheContextLayer`](http::CacheContextLayer) gives responses `X-Cache: HIT|MISS|BYPASS` and
+//! `Cache-Control: max-age=…`, and lets `?no_cache=true` go round the cache.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `macros` | yes | `#[cached]`, `#[invalidates]`, `#[derive(CacheKey)]` |
+//! | `redis` | yes | [`RedisBackend`](backend::RedisBackend) and `redis://` addresses |
+//! | `http` | no | the layer for tower and hyper |
+//! | `axum` | no | `axum::Json` as a cacheable value; implies `http` |
+//!
+//! A backend, and the waiting of callers for each other, need a tokio runtime with its timer enabled.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[doc(hidden)]
+pub mod __private;
+pub mod backend;
+mod background;
+mod builder;
+mod cache;
+mod call;
+mod clock;
+mod error;
+mod flight;
+mod global;
+mod health;
+#[cfg(feature = "http")]
+pub mod http;
+mod invalidate;
+mod key;
+mod load;
+mod pattern;
+#[cfg_attr(
+    not(feature = "http"),
+    expect(dead_code, reason = "only the HTTP layer makes and reads records")
+)]
+mod record;
+mod shape;
+mod share;
+mod site;
+mod stats;
+mod target;
+mod telemetry;
+mod tier;
+mod ttl;
+mod values;
+mod wire;
+
+pub use builder::CacheBuilder;
+pub use cache::Cache;
+#[cfg(feature = "macros")]
+#[doc(inline)]
+#[doc = include_str!("macros/cache_key.md")]
+pub use dexter_cache_derive::CacheKey;
+#[cfg(feature = "macros")]
+#[doc(inline)]
+#[doc = include_str!("macros/cached.md")]
+pub use dexter_cache_derive::cached;
+#[cfg(feature = "macros")]
+#[doc(inline)]
+#[doc = include_str!("macros/invalidates.md")]
+pub use dexter_cache_derive::invalidates;
+pub use error::{Error, ErrorKind, SharedError};
+pub use global::{InCacheScope, bypass, refresh};
+pub use health::{Health, Serving};
+pub use key::{CacheKey, Key, KeyWriter};
+pub use pattern::KeyPattern;
+pub use stats::{Counts, Stats};
+pub use target::{Invalidated, Reach};
+pub use ttl::Ttl;

@@ -1,0 +1,206 @@
+//! The shapes that a return type can have, and what of it is stored.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Takes a return type apart: what is stored, and what is only returned.
+pub trait Shape<R>: Copy + Send + Sync {
+    /// What is stored.
+    type Value: Clone + Send + Sync + 'static;
+
+    /// Whether the function answers requests: its answers carry `Cache-Control`.
+    const HANDLER: bool;
+
+    /// The value, or the whole result where it is not to be stored.
+    fn split(&self, result: R) -> Result<Self::Value, R>;
+
+    /// The result that has this value.
+    fn join(&self, value: Self::Value) -> R;
+
+    /// How the value becomes bytes.
+    fn codec(&self) -> Codec<Self::Value>;
+}
+
+/// How a value becomes bytes and comes back; neither where it never leaves the process.
+pub struct Codec<V> {
+    /// `None` for values that never leave the process.
+    pub encode: Option<Encode<V>>,
+    /// The way back.
+    pub decode: Option<Decode<V>>,
+}
+
+/// Value to bytes, behind what is there.
+pub type Encode<V> = fn(&V, &mut Vec<u8>) -> Result<(), serde_json::Error>;
+/// Bytes to value.
+pub type Decode<V> = fn(&[u8]) -> Result<V, serde_json::Error>;
+
+impl<V> Codec<V> {
+    pub(crate) const NONE: Self = Self {
+        encode: None,
+        decode: None,
+    };
+}
+
+impl<V: Serialize + DeserializeOwned> Codec<V> {
+    pub(crate) const JSON: Self = Self {
+        encode: Some(|value, out| serde_json::to_writer(out, value)),
+        decode: Some(|bytes| serde_json::from_slice(bytes)),
+    };
+}
+
+impl<V> Clone for Codec<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Codec<V> {}
+
+impl<V> std::fmt::Debug for Codec<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec")
+            .field("bytes", &self.encode.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the cache can keep. There is nothing to implement: the bounds are all of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cached: it has to be `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`",
+    label = "this is what would be stored",
+    note = "write `#[derive(Clone, serde::Serialize, serde::Deserialize)]` on the type",
+    note = "or write `#[cached(local, ..)]`: then it stays in this process and needs only `Clone + Send + Sync + 'static`"
+)]
+pub trait CacheValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> CacheValue for T {}
+
+/// What the memory of this process can keep.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept in memory: it has to be `Clone + Send + Sync + 'static`",
+    label = "this is what would be stored",
+    note = "write `#[derive(Clone)]` on the type, or return an `Arc` of it"
+)]
+pub trait LocalValue: Clone + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> LocalValue for T {}
+
+/// What a shape stores, whether that can be stored or not.
+pub trait Stores {
+    /// Its type.
+    type Stored;
+}
+
+/// In place of a shape whose value cannot be stored. That has been reported: with this there is no second error.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused;
+
+impl<R> Shape<R> for Refused {
+    type Value = ();
+    const HANDLER: bool = false;
+
+    fn split(&self, result: R) -> Result<(), R> {
+        Err(result)
+    }
+
+    fn join(&self, (): ()) -> R {
+        unreachable!("a value that cannot be stored was found")
+    }
+
+    fn codec(&self) -> Codec<()> {
+        Codec::NONE
+    }
+}
+
+/// Values that may go anywhere, as JSON.
+#[derive(Debug)]
+pub struct Serde;
+
+/// Values that never leave this process.
+#[derive(Debug)]
+pub struct Local;
+
+macro_rules! shape {
+    ($(#[$attr:meta])* $name:ident<$($generics:ident),+> of $result:ty, handler $handler:literal: $split:expr, $join:expr) => {
+        $(#[$attr])*
+        pub struct $name<$($generics,)+ M>(PhantomData<fn() -> ($($generics,)+ M)>);
+
+        $(#[$attr])*
+        impl<$($generics,)+ M> $name<$($generics,)+ M> {
+            pub(crate) const fn new() -> Self {
+                Self(PhantomData)
+            }
+        }
+
+        $(#[$attr])*
+        impl<$($generics,)+ M> Clone for $name<$($generics,)+ M> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        $(#[$attr])*
+        impl<$($generics,)+ M> Copy for $name<$($generics,)+ M> {}
+
+        $(#[$attr])*
+        impl<$($generics,)+ M> std::fmt::Debug for $name<$($generics,)+ M> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+
+        shape!(@stores $(#[$attr])* $name<$($generics),+>);
+        shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Serde CacheValue, JSON);
+        shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Local LocalValue, NONE);
+    };
+    (@stores $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>) => {
+        $(#[$attr])*
+        impl<V $(, $error)?, M> Stores for $name<V, $($error,)? M> {
+            type Stored = V;
+        }
+    };
+    (@impl $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>, $result:ty, $handler:literal, $split:expr, $join:expr, $reach:ident $bound:ident, $codec:ident) => {
+        $(#[$attr])*
+        impl<V: $bound $(, $error)?> Shape<$result> for $name<V, $($error,)? $reach> {
+            type Value = V;
+            const HANDLER: bool = $handler;
+
+            #[inline]
+            fn split(&self, result: $result) -> Result<V, $result> {
+                let split: fn($result) -> Result<V, $result> = $split;
+                split(result)
+            }
+
+            #[inline]
+            fn join(&self, value: V) -> $result {
+                let join: fn(V) -> $result = $join;
+                join(value)
+            }
+
+            fn codec(&self) -> Codec<V> {
+                Codec::$codec
+            }
+        }
+    };
+}
+
+shape!(Plain<V> of V, handler false: Ok, |value| value);
+shape!(OptionOf<V> of Option<V>, handler false: |result| result.ok_or(None), Some);
+shape!(ResultOf<V, E> of Result<V, E>, handler false: |result| result.map_err(Err), Ok);
+shape!(ResultOptionOf<V, E> of Result<Option<V>, E>, handler false: |result| match result {
+    Ok(Some(value)) => Ok(value),
+    other => Err(other),
+}, |value| Ok(Some(value)));
+shape!(#[cfg(feature = "axum")] JsonOf<V> of axum::Json<V>, handler true: |result| Ok(result.0), axum::Json);
+shape!(#[cfg(feature = "axum")] OptionJsonOf<V> of Option<axum::Json<V>>, handler true:
+    |result| result.map(|json| json.0).ok_or(None), |value| Some(axum::Json(value)));
+shape!(#[cfg(feature = "axum")] ResultJsonOf<V, E> of Result<axum::Json<V>, E>, handler true:
+    |result| result.map(|json| json.0).map_err(Err), |value| Ok(axum::Json(value)));
+shape!(#[cfg(feature = "axum")] ResultOptionJsonOf<V, E> of Result<Option<axum::Json<V>>, E>, handler true: |result| match result {
+    Ok(Some(axum::Json(value))) => Ok(value),
+    other => Err(other),
+}, |value| Ok(Some(axum::Json(value))));

@@ -1,0 +1,278 @@
+//! Counters, per prefix: cheap enough to be always on.
+//!
+//! Each thread adds to a stripe of its own cache line, so that a counter on the hit path costs one uncontended
+//! addition; [`Stats`] adds the stripes up when somebody asks.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
+
+/// Prefixes beyond this many share the row of [`OTHER`]: prefixes come from code, so a program that has more of them
+/// puts data where the prefix belongs.
+const MAX_PREFIXES: usize = 512;
+const OTHER: &str = "(other)";
+const STRIPES: usize = 8;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Event {
+    Hit,
+    Miss,
+    Bypass,
+    Load,
+    LoadFailed,
+    Coalesced,
+    Stored,
+    Fenced,
+    TooLarge,
+    Unusable,
+    NotEncoded,
+    FollowTimeout,
+}
+
+const EVENTS: usize = 12;
+
+/// A small number for a prefix, the same for every cache of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PrefixId(usize);
+
+struct Registry {
+    ids: HashMap<Box<str>, PrefixId>,
+    names: Vec<Box<str>>,
+}
+
+static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(|| {
+    let other: Box<str> = OTHER.into();
+    RwLock::new(Registry {
+        ids: HashMap::from([(other.clone(), PrefixId(0))]),
+        names: vec![other],
+    })
+});
+
+impl PrefixId {
+    /// The number of `prefix`; the first 511 prefixes of a process get one of their own.
+    pub(crate) fn of(prefix: &str) -> Self {
+        if let Some(id) = REGISTRY
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ids
+            .get(prefix)
+        {
+            return *id;
+        }
+        let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = registry.ids.get(prefix) {
+            return *id;
+        }
+        if registry.names.len() == MAX_PREFIXES {
+            return Self(0);
+        }
+        let id = Self(registry.names.len());
+        registry.names.push(prefix.into());
+        registry.ids.insert(prefix.into(), id);
+        id
+    }
+}
+
+/// The counters of one cache.
+pub(crate) struct Counters {
+    rows: Box<[OnceLock<Box<[Stripe; STRIPES]>>]>,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; EVENTS]);
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: (0..MAX_PREFIXES).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, prefix: PrefixId, event: Event) {
+        let row = self.rows[prefix.0].get_or_init(Box::default);
+        row[stripe()].0[event as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds everything up.
+    pub(crate) fn read(&self) -> Stats {
+        let names = &REGISTRY
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .names;
+        let mut total = Counts::default();
+        let mut prefixes = Vec::new();
+        for (row, name) in self.rows.iter().zip(names) {
+            let Some(stripes) = row.get() else { continue };
+            let of = |event: Event| {
+                stripes
+                    .iter()
+                    .map(|stripe| stripe.0[event as usize].load(Ordering::Relaxed))
+                    .sum()
+            };
+            let counts = Counts {
+                hits: of(Event::Hit),
+                misses: of(Event::Miss),
+                bypasses: of(Event::Bypass),
+                loads: of(Event::Load),
+                failed_loads: of(Event::LoadFailed),
+                coalesced: of(Event::Coalesced),
+                stored: of(Event::Stored),
+                fenced: of(Event::Fenced),
+                too_large: of(Event::TooLarge),
+                unusable: of(Event::Unusable),
+                not_encoded: of(Event::NotEncoded),
+                follow_timeouts: of(Event::FollowTimeout),
+            };
+            total.add(&counts);
+            prefixes.push((String::from(&**name), counts));
+        }
+        Stats {
+            total,
+            prefixes,
+            entries: 0,
+            evictions: 0,
+            expirations: 0,
+            too_heavy: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters").finish_non_exhaustive()
+    }
+}
+
+#[inline]
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    OWN.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        }
+        own.get()
+    })
+}
+
+/// What happened since the cache was built; see [`Cache::stats`](crate::Cache::stats).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The sum over all prefixes.
+    pub total: Counts,
+    /// Per prefix, in the order of first use.
+    pub prefixes: Vec<(String, Counts)>,
+    /// Entries that this process holds in memory now.
+    pub entries: u64,
+    /// Entries that gave way to others because memory was full.
+    pub evictions: u64,
+    /// Entries given back from memory after their TTL.
+    pub expirations: u64,
+    /// Values that memory did not take because they weigh more than its bound.
+    pub too_heavy: u64,
+}
+
+impl Stats {
+    /// The counts of one prefix; zeros if it was never used.
+    ///
+    /// ```
+    /// # let cache = dexter_cache::Cache::memory();
+    /// let rate = cache.stats().prefix("list_issues").hit_rate();
+    /// assert_eq!(rate, None, "never asked yet");
+    /// ```
+    pub fn prefix(&self, prefix: &str) -> Counts {
+        self.prefixes
+            .iter()
+            .find(|(name, _)| name == prefix)
+            .map_or_else(Counts::default, |(_, counts)| *counts)
+    }
+}
+
+/// Counts of one prefix, or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Calls answered with a stored value, from memory or from the backend.
+    pub hits: u64,
+    /// Calls that found nothing usable, whoever then loaded it.
+    pub misses: u64,
+    /// Calls that were told to go round the cache.
+    pub bypasses: u64,
+    /// Loads: runs of the function behind the cache, bypasses not counted.
+    pub loads: u64,
+    /// Loads that ended in an error or a panic.
+    pub failed_loads: u64,
+    /// Misses that were answered by somebody else's load.
+    pub coalesced: u64,
+    /// Values stored.
+    pub stored: u64,
+    /// Loaded values that were not stored because their key was invalidated meanwhile.
+    pub fenced: u64,
+    /// Values not stored because they are larger than the limit.
+    pub too_large: u64,
+    /// What lay under a key and could not be used: garbage, another type's or version's value.
+    pub unusable: u64,
+    /// Values that could not be encoded, and so were not stored.
+    pub not_encoded: u64,
+    /// Callers that waited too long for another one's load and ran their own.
+    pub follow_timeouts: u64,
+}
+
+impl Counts {
+    /// Hits among all lookups, between 0 and 1; `None` before the first lookup. Bypasses do not count.
+    pub fn hit_rate(&self) -> Option<f64> {
+        let lookups = self.hits + self.misses;
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+        (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.bypasses += other.bypasses;
+        self.loads += other.loads;
+        self.failed_loads += other.failed_loads;
+        self.coalesced += other.coalesced;
+        self.stored += other.stored;
+        self.fenced += other.fenced;
+        self.too_large += other.too_large;
+        self.unusable += other.unusable;
+        self.not_encoded += other.not_encoded;
+        self.follow_timeouts += other.follow_timeouts;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_many_threads_add_up() {
+        let counters = Counters::new();
+        let prefix = PrefixId::of("stats-test");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| counters.add(prefix, Event::Hit)));
+            }
+        });
+        let stats = counters.read();
+        assert_eq!(stats.prefix("stats-test").hits, 4000);
+        assert_eq!(stats.total.hits, 4000);
+        assert_eq!(stats.prefix("stats-test").hit_rate(), Some(1.0));
+    }
+
+    #[test]
+    fn a_prefix_keeps_its_number() {
+        assert_eq!(PrefixId::of("stats-a"), PrefixId::of("stats-a"));
+        assert_ne!(PrefixId::of("stats-a"), PrefixId::of("stats-b"));
+    }
+}

@@ -1,0 +1,66 @@
+//! What an invalidation is about, and what it came to.
+
+use crate::key::Key;
+use crate::pattern::KeyPattern;
+
+/// What is to be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    Key(Key),
+    Pattern(KeyPattern),
+    Everything,
+}
+
+impl Target {
+    pub(crate) fn covers(&self, key: &Key) -> bool {
+        match self {
+            Self::Key(own) => own == key,
+            Self::Pattern(pattern) => pattern.matches(key.as_str().as_bytes()),
+            Self::Everything => true,
+        }
+    }
+}
+
+/// What a removing call did, and how far it has reached.
+///
+/// From the return of the call on, no caller in this process gets a value whose load began before it, whatever
+/// `reach` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Invalidated {
+    /// How many entries were removed. Zero where the backend could not be asked.
+    pub removed: u64,
+    /// Whether the shared backend has done it.
+    pub reach: Reach,
+}
+
+/// How far an invalidation has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// Everywhere: in this process's memory and in the shared backend, if there is one.
+    Applied,
+    /// In this process. The backend is away; the removal is written down and is replayed before the backend is
+    /// trusted again. Until then other processes may see the old value, for as long as its TTL lasts.
+    Journaled,
+}
+
+impl Invalidated {
+    pub(crate) const NOTHING: Self = Self {
+        removed: 0,
+        reach: Reach::Applied,
+    };
+
+    /// Both of two invalidations.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let reach = if self.reach == Reach::Applied {
+            other.reach
+        } else {
+            self.reach
+        };
+        Self {
+            removed: self.removed + other.removed,
+            reach,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The task that watches over the backend: it notices an outage when nobody asks, and it ends one.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::journal::Entry;
+use super::{BATCH, Budget, Tier, is_refusal, nanos};
+use crate::backend::Pong;
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::pattern::KeyPattern;
+use crate::target::Target;
+use crate::telemetry::TARGET;
+
+/// How often an idle backend is asked whether it is there, and how long the answer may take.
+const LIVENESS: Duration = Duration::from_secs(2);
+const LIVENESS_DEADLINE: Duration = Duration::from_millis(500);
+/// How long connecting and the ping may take; a backend may have a limit of its own.
+const PING_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the builder waits for the first attempt.
+const START_DEADLINE: Duration = Duration::from_millis(1_500);
+/// A guardian that has not moved for this long stands still with its runtime. Only a replay can take longer: then two
+/// replay the same, which is no harm.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+/// How old the reading of the backend's clock may be.
+const CLOCK_AGE: Duration = Duration::from_secs(60);
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// A backend that is lost again within this time has not really been back: the delays go on growing.
+const SETTLED: Duration = Duration::from_secs(5);
+/// What replaying one batch of keys may take.
+const REPLAY_BUDGET: Duration = Duration::from_secs(1);
+
+/// Who is at the post. A runtime may end, and take its guardian along, or stand still, and its guardian with it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Whether somebody is, as far as is known.
+    manned: AtomicBool,
+    /// Whose turn it is: an earlier guardian that wakes up again leaves.
+    number: AtomicU64,
+    /// By when the guardian will have given a sign of life, in nanoseconds since the tier was built.
+    due: AtomicU64,
+}
+
+impl Tier {
+    /// Makes sure that a guardian runs. The one that did may have ended with its runtime, or stand still with it.
+    #[inline]
+    pub(crate) fn guard(self: &Arc<Self>) {
+        if !self.watch.manned.load(Ordering::Relaxed) || !self.is_trusted() {
+            self.man_the_post();
+        }
+    }
+
+    #[cold]
+    fn man_the_post(self: &Arc<Self>) {
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let now = self.since_birth(Instant::now());
+        let manned = self.watch.manned.load(Ordering::SeqCst);
+        let due = self.watch.due.load(Ordering::SeqCst);
+        if manned && now < due {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        // One of those who see that nobody is there takes the post.
+        let next = now.saturating_add(nanos(SIGN_OF_LIFE));
+        if self
+            .watch
+            .due
+            .compare_exchange(due, next, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err()
+        {
+            return;
+        }
+        self.watch.manned.store(true, Ordering::SeqCst);
+        let number = self.watch.number.fetch_add(1, Ordering::SeqCst) + 1;
+        let post = Post {
+            tier: Arc::downgrade(self),
+            number,
+        };
+        runtime.spawn(async move { post.stand().await });
+    }
+
+    /// The first attempt, made by the builder so that a backend that is there is used from the first call on.
+    pub(crate) async fn start(self: &Arc<Self>) {
+        if let Err(error) = deadline(START_DEADLINE, self.recover()).await {
+            self.attempts.store(1, Ordering::Relaxed);
+            tracing::warn!(
+                target: TARGET,
+                backend = self.backend.name(),
+                error = %error,
+                "cache backend not reachable at start: values are kept in memory until it is"
+            );
+        }
+        self.guard();
+    }
+
+    /// Ends the guardian and lets go of the backend.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.breaker.open();
+        self.backend.reset();
+        self.wake.notify_one();
+    }
+
+    /// Pings, replays the journal, empties memory, and trusts the backend again.
+    async fn recover(&self) -> Result<(), Error> {
+        let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
+        self.set_clock(&pong);
+        self.remind(&pong).await?;
+        let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut replayed = 0;
+        loop {
+            let batch = {
+                let mut journal = self.journal();
+                if self.closed.load(Ordering::SeqCst) {
+                    return Err(self.errors.away.clone());
+                }
+                if journal.is_empty() {
+                    // Nothing can be written down between this look and the closing of the breaker: both are under
+                    // the lock of the journal, and so is every push.
+                    self.server.trust(&pong);
+                    self.breaker.close(self.since_birth(Instant::now()));
+                    break;
+                }
+                journal.take(replayer)
+            };
+            self.replay(&batch).await?;
+            replayed += batch.len();
+            self.journal().done(replayer);
+        }
+        self.recovered_at
+            .store(self.since_birth(Instant::now()), Ordering::Relaxed);
+        // Nobody reads memory any more. A load that saw the outage may just be storing into it: after this, none does.
+        self.flights.settle();
+        self.fallback.clear();
+        tracing::info!(target: TARGET, backend = self.backend.name(), replayed, "cache backend in use");
+        Ok(())
+    }
+
+    async fn replay(&self, batch: &[Entry]) -> Result<(), Error> {
+        let targets = || {
+            batch.iter().filter_map(|entry| match entry {
+                Entry::Target(target) => Some(target),
+                Entry::Under(_) => None,
+            })
+        };
+        let targets_of_keys: Vec<Target> = targets()
+            .filter(|target| matches!(target, Target::Key(_)))
+            .cloned()
+            .collect();
+        for chunk in self.full_keys(&targets_of_keys).chunks(BATCH) {
+            let chunk: Vec<&str> = chunk.iter().map(super::as_str).collect();
+            match deadline(REPLAY_BUDGET, self.backend.remove(&chunk)).await {
+                // One key that may not be removed must not keep the others.
+                Err(error) if is_refusal(&error) => {
+                    for key in chunk {
+                        self.unless_refused(
+                            deadline(REPLAY_BUDGET, self.backend.remove(&[key])).await,
+                        )?;
+                    }
+                }
+                result => drop(result?),
+            }
+        }
+        for target in targets() {
+            match target {
+                Target::Key(_) => {}
+                Target::Pattern(pattern) => self.unless_refused(self.sweep(pattern).await)?,
+                Target::Everything => {
+                    self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
+                }
+            }
+        }
+        for entry in batch {
+            if let Entry::Under(prefixes) = entry {
+                self.unless_refused(self.sweep_under(prefixes).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A removal that the backend will never do is not waited for.
+    pub(super) fn unless_refused(&self, result: Result<u64, Error>) -> Result<(), Error> {
+        match result {
+            Err(error) if is_refusal(&error) => {
+                tracing::error!(
+                    target: TARGET,
+                    backend = self.backend.name(),
+                    error = %error,
+                    "a removal made during the outage is refused: its keys live until their TTL ends"
+                );
+                Ok(())
+            }
+            result => result.map(drop),
+        }
+    }
+
+    async fn check(&self) {
+        let now = self.since_birth(Instant::now());
+        let quiet = now.saturating_sub(self.breaker.last_success()) >= nanos(LIVENESS) / 2;
+        let clock_is_old =
+            now.saturating_sub(self.clock_read_at.load(Ordering::Relaxed)) > nanos(CLOCK_AGE);
+        if !quiet && !clock_is_old {
+            return;
+        }
+        let mut budget = Budget(LIVENESS_DEADLINE);
+        match self.run(&mut budget, self.backend.ping()).await {
+            // A name or a proxy that leads to another server now.
+            Ok(pong) if self.server.is_other(&pong) => {
+                self.trip(&Error::new(ErrorKind::NotReady, "another server answers"));
+            }
+            Ok(pong) => self.set_clock(&pong),
+            // One unanswered ping on a quiet connection is enough: nothing else says that the backend is there.
+            Err(error) if quiet => self.trip(&error),
+            Err(_) => {}
+        }
+    }
+
+    fn set_clock(&self, pong: &Pong) {
+        self.clock_read_at
+            .store(self.since_birth(Instant::now()), Ordering::Relaxed);
+        if let Some(theirs) = pong.clock_ms {
+            let offset = i128::from(theirs) - i128::from(clock::wall_ms());
+            self.clock_offset
+                .store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
+    /// How long to wait before the next attempt: doubling, with full jitter below half, so that a fleet does not
+    /// return in step.
+    fn next_delay(&self) -> Duration {
+        let up = self.recovered_at.load(Ordering::Relaxed);
+        let now = self.since_birth(Instant::now());
+        if up > 0 && now.saturating_sub(up) > nanos(SETTLED) {
+            self.recovered_at.store(0, Ordering::Relaxed);
+            self.attempts.store(0, Ordering::Relaxed);
+        }
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed).min(16);
+        let longest = FIRST_DELAY.saturating_mul(1 << attempt).min(LONGEST_DELAY);
+        longest / 2 + longest.mul_f64(fastrand::f64() / 2.0)
+    }
+}
+
+/// The guardian at its post. Dropping it (with the runtime, or when the tier is gone) leaves the post to another one.
+struct Post {
+    tier: Weak<Tier>,
+    number: u64,
+}
+
+impl Post {
+    async fn stand(&self) {
+        while let Some(tier) = self.still_on_duty() {
+            if tier.is_trusted() {
+                // A guardian that waits must not keep the cache alive: dropping the last handle wakes it.
+                let _ = timeout(LIVENESS, tier.wake.notified()).await;
+                if tier.is_trusted() && !tier.closed.load(Ordering::SeqCst) {
+                    tier.check().await;
+                }
+            } else {
+                let delay = tier.next_delay();
+                drop(tier);
+                sleep(delay).await;
+                let Some(tier) = self.still_on_duty() else {
+                    return;
+                };
+                if let Err(error) = tier.recover().await {
+                    tracing::debug!(target: TARGET, error = %error, "cache backend still away");
+                }
+            }
+        }
+    }
+
+    /// The tier, unless it is gone or closed, or another guardian has taken over. A sign of life.
+    fn still_on_duty(&self) -> Option<Arc<Tier>> {
+        let tier = self.tier.upgrade()?;
+        if tier.closed.load(Ordering::SeqCst)
+            || tier.watch.number.load(Ordering::SeqCst) != self.number
+        {
+            return None;
+        }
+        let due = tier
+            .since_birth(Instant::now())
+            .saturating_add(nanos(SIGN_OF_LIFE));
+        tier.watch.due.store(due, Ordering::SeqCst);
+        Some(tier)
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if let Some(tier) = self.tier.upgrade()
+            && tier.watch.number.load(Ordering::SeqCst) == self.number
+        {
+            tier.watch.manned.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+pub(super) async fn deadline<T>(
+    limit: Duration,
+    operation: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, operation).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Timeout,
+            "the cache backend did not answer in time",
+        ))
+    })
+}

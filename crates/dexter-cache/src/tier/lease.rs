@@ -1,0 +1,321 @@
+//! Loads that are single, and fenced, across processes: the value key itself carries the lease.
+//!
+//! A key is absent, holds a lease, or holds a value; each step from one to the next is a compare-and-set. Whatever
+//! removes the key (by name, by pattern, by anybody) removes the lease with it, so a load that began before a removal
+//! can never store what it brings: its last compare-and-set finds nothing to replace. After "Scaling Memcache at
+//! Facebook" (Nishtala et al., NSDI 2013), §3.2.1, with the lease in the place of the value.
+//!
+//! A hit is one command. A miss is three: read, take the lease, store.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::{Budget, Tier};
+use crate::backend::{SetOutcome, When};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+use crate::target::Target;
+use crate::wire::{self, Found, Stamp, Times};
+
+/// How often a compare-and-set may lose to another process before the caller loads without a lease.
+const ATTEMPTS: usize = 4;
+/// For how many times the life of a lease an entry is kept whose refresh is under way.
+const REFRESH_LEASES: u32 = 6;
+const FIRST_POLL: Duration = Duration::from_millis(10);
+const LONGEST_POLL: Duration = Duration::from_millis(100);
+/// How long the mark lives that replaces a lease given back.
+const RELEASED: Duration = Duration::from_millis(1);
+
+/// The right to store what a load brings.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// What has to lie under the key for the store to succeed; `None` where the backend cannot compare.
+    stamp: Option<Stamp>,
+}
+
+impl Lease {
+    /// Whether the backend itself refuses the store once the key has been removed.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.stamp.is_some()
+    }
+}
+
+/// What a look at the backend came to.
+pub(crate) enum Acquired<T> {
+    /// A usable value, and for how long it is fresh.
+    Value(T, Duration),
+    /// Nothing usable; this caller loads and may store.
+    Lease(Lease),
+    /// This caller loads and must not store: the backend is away, or somebody else loads and takes too long.
+    Alone,
+}
+
+/// How a look-up is done.
+pub(crate) struct Look<'a, T> {
+    pub(crate) key: &'a Key,
+    pub(crate) fingerprint: u64,
+    pub(crate) decode: &'a (dyn Fn(&[u8]) -> Option<T> + Send + Sync),
+    /// The token of the flight: a lease that bears it is this flight's own, taken by a caller that was cancelled.
+    pub(crate) token: u128,
+    /// Set before a lease is asked for.
+    pub(crate) leased: &'a AtomicBool,
+    /// A refresh does not read: it takes the lease over whatever is there.
+    pub(crate) refresh: bool,
+    pub(crate) patience: Duration,
+    /// Called once for each thing found that cannot be used.
+    pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
+}
+
+enum Step<T> {
+    Done(Acquired<T>),
+    Wait,
+    Again,
+}
+
+impl Tier {
+    /// Reads the value of a key, or takes the lease for loading it.
+    ///
+    /// Waits while another process holds the lease, at most `look.patience` in all.
+    pub(crate) async fn acquire<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Acquired<T> {
+        let begun = Instant::now();
+        let mut poll = FIRST_POLL;
+        let mut lost = 0;
+        while lost < ATTEMPTS {
+            let left = budget.0;
+            // An error has been counted by the breaker. The caller gets its value all the same.
+            let Ok(step) = self.step(look, budget).await else {
+                return Acquired::Alone;
+            };
+            match step {
+                Step::Done(acquired) => return acquired,
+                Step::Again => lost += 1,
+                Step::Wait => {
+                    if begun.elapsed() >= look.patience {
+                        return Acquired::Alone;
+                    }
+                    // A backend that answers is not what the budget is about: waiting has a bound of its own.
+                    budget.0 = left;
+                    sleep(poll.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+                    poll = (poll * 2).min(LONGEST_POLL);
+                }
+            }
+        }
+        Acquired::Alone
+    }
+
+    async fn step<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Result<Step<T>, Error> {
+        match self.get(look.key, budget).await {
+            Ok(Some(bytes)) => self.step_over(look, bytes, budget).await,
+            Ok(None) => self.step_absent(look, budget).await,
+            Err(error) if error.kind() == ErrorKind::WrongType => {
+                (look.unusable)();
+                self.step_absent(look, budget).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn step_absent<T>(
+        &self,
+        look: &Look<'_, T>,
+        budget: &mut Budget,
+    ) -> Result<Step<T>, Error> {
+        if !self.compares() {
+            return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
+        }
+        let bytes = self.lease_bytes(look.token);
+        let stamp = stamp_of(&bytes);
+        look.leased.store(true, Ordering::Relaxed);
+        match self
+            .set(look.key, bytes, self.config.lease_ttl, When::Absent, budget)
+            .await?
+        {
+            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
+            // Somebody was faster. Their value may be there already.
+            SetOutcome::Refused(Some(bytes)) => self.step_over(look, bytes, budget).await,
+            SetOutcome::Refused(None) => Ok(Step::Again),
+        }
+    }
+
+    async fn step_over<T>(
+        &self,
+        look: &Look<'_, T>,
+        bytes: Bytes,
+        budget: &mut Budget,
+    ) -> Result<Step<T>, Error> {
+        match wire::read(&bytes, look.fingerprint) {
+            // Kept beyond its time only by the lease of a refresh.
+            Found::Value {
+                times,
+                leased: true,
+                ..
+            } if !look.refresh && times.fresh_until <= self.backend_ms() => Ok(Step::Wait),
+            Found::Value { times, payload, .. } if !look.refresh => {
+                if let Some(value) = (look.decode)(payload) {
+                    self.note(look.key);
+                    look.leased.store(false, Ordering::Relaxed);
+                    let left =
+                        Duration::from_millis(times.fresh_until.saturating_sub(self.backend_ms()));
+                    return Ok(Step::Done(Acquired::Value(value, left)));
+                }
+                (look.unusable)();
+                self.take_over(look, &bytes, None, budget).await
+            }
+            Found::Value { times, .. } => self.take_over(look, &bytes, Some(times), budget).await,
+            Found::Lease { token } if token == look.token => {
+                Ok(Step::Done(Acquired::Lease(Lease {
+                    stamp: Some(stamp_of(&bytes)),
+                })))
+            }
+            Found::Lease { .. } if !look.refresh => Ok(Step::Wait),
+            Found::Lease { .. } => self.take_over(look, &bytes, None, budget).await,
+            Found::Foreign => {
+                (look.unusable)();
+                self.take_over(look, &bytes, None, budget).await
+            }
+        }
+    }
+
+    /// Replaces what is there with a lease; where it is a value that others may go on reading (`keep`), writes the
+    /// lease into its header.
+    async fn take_over<T>(
+        &self,
+        look: &Look<'_, T>,
+        found: &[u8],
+        keep: Option<Times>,
+        budget: &mut Budget,
+    ) -> Result<Step<T>, Error> {
+        if !self.compares() {
+            return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
+        }
+        let now = self.backend_ms();
+        let until = now.saturating_add(millis(self.config.lease_ttl));
+        let kept = keep.and_then(|times| {
+            let left = Duration::from_millis(times.kept_until.saturating_sub(now));
+            // It has to outlive the load: a lease in a header is not renewed.
+            let left = left.max(self.config.lease_ttl.saturating_mul(REFRESH_LEASES));
+            wire::leased(found, look.token, until).map(|bytes| (bytes, left))
+        });
+        let (bytes, ttl) =
+            kept.unwrap_or_else(|| (wire::lease(look.token, now, until), self.config.lease_ttl));
+        let stamp = stamp_of(&bytes);
+        look.leased.store(true, Ordering::Relaxed);
+        match self
+            .set(
+                look.key,
+                bytes,
+                ttl,
+                When::Matches(wire::stamp(found)),
+                budget,
+            )
+            .await?
+        {
+            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
+            SetOutcome::Refused(_) => Ok(Step::Again),
+        }
+    }
+
+    /// Puts the value in the place of the lease; `false` if the lease is gone, because the key was removed meanwhile.
+    pub(crate) async fn fill(
+        &self,
+        key: &Key,
+        lease: &Lease,
+        value: Vec<u8>,
+        ttl: Duration,
+        budget: &mut Budget,
+    ) -> Result<bool, Error> {
+        let Some(stamp) = &lease.stamp else {
+            return self
+                .set(key, value, ttl, When::Always, budget)
+                .await
+                .map(|_| true);
+        };
+        let stored = self
+            .set(key, value.clone(), ttl, When::Matches(stamp), budget)
+            .await;
+        match stored {
+            Ok(outcome) => Ok(outcome == SetOutcome::Stored),
+            // A user without the right to run scripts. From now on loads are single in a process only.
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                self.cas_denied.store(true, Ordering::Relaxed);
+                self.set(key, value, ttl, When::Always, budget)
+                    .await
+                    .map(|_| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets others load: this load brought nothing to store.
+    pub(crate) async fn release(&self, key: &Key, token: u128) {
+        if self.rewrite(key, token, RELEASED).await.is_err() {
+            self.abandon(key).await;
+        }
+    }
+
+    /// Holds the lease for another while.
+    pub(crate) async fn renew(&self, key: &Key, token: u128) {
+        // Not done, the lease ends by itself.
+        let _ = self.rewrite(key, token, self.config.lease_ttl).await;
+    }
+
+    /// Lets go of a lease that could neither be filled nor given back: the backend is full, or away. The key is removed,
+    /// now or before the backend is trusted again, so that nobody waits for a load that has ended. Where something else
+    /// lies under it by then, that costs a load.
+    pub(crate) async fn abandon(&self, key: &Key) {
+        if !self.compares() {
+            return;
+        }
+        let target = [Target::Key(key.clone())];
+        // A second failure with the breaker closed is not pursued: the lease ends by itself.
+        for _ in 0..2 {
+            if self.write_down(&target) {
+                return;
+            }
+            let full = self.full_key(key);
+            let full = [super::as_str(&full)];
+            if self
+                .run(&mut self.budget(), self.backend.remove(&full))
+                .await
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+
+    /// A lease in the header of a value needs neither: nobody waits for it, and the value goes by its own TTL. Its
+    /// stamp differs, so that nothing is written then.
+    async fn rewrite(&self, key: &Key, token: u128, ttl: Duration) -> Result<(), Error> {
+        if !self.compares() {
+            return Ok(());
+        }
+        let bytes = self.lease_bytes(token);
+        let stamp = stamp_of(&bytes);
+        self.set(key, bytes, ttl, When::Matches(&stamp), &mut self.budget())
+            .await
+            .map(drop)
+    }
+
+    fn lease_bytes(&self, token: u128) -> Vec<u8> {
+        let now = self.backend_ms();
+        wire::lease(
+            token,
+            now,
+            now.saturating_add(millis(self.config.lease_ttl)),
+        )
+    }
+}
+
+fn stamp_of(envelope: &[u8]) -> Stamp {
+    let mut stamp = [0; wire::STAMP];
+    stamp.copy_from_slice(wire::stamp(envelope));
+    stamp
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

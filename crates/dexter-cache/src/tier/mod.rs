@@ -1,0 +1,456 @@
+//! The shared backend behind a breaker, with this process's memory in its place while it is away.
+//!
+//! A tier is either *trusted* or not. While it is, values are read from the backend and nothing is kept in memory.
+//! While it is not, nothing is asked of the backend; memory starts empty and fills with loads; removals are journaled.
+//! [`guardian`] brings it back: it pings, replays the journal, empties memory, and only then trusts the backend again.
+
+mod breaker;
+mod guardian;
+mod journal;
+mod lease;
+mod server;
+mod sweep;
+mod used;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::breaker::Breaker;
+use self::journal::Journal;
+pub(crate) use self::lease::{Acquired, Lease, Look};
+use self::server::Server;
+use self::sweep::Sweeps;
+use self::used::UsedPrefixes;
+use crate::backend::memory::MemoryStore;
+use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::flight::Flights;
+use crate::key::Key;
+use crate::pattern::KeyPattern;
+use crate::target::{Invalidated, Reach, Target};
+use crate::telemetry::TARGET;
+use crate::wire;
+
+/// How many keys go into one command.
+const BATCH: usize = 500;
+
+/// What the builder decided about the tier.
+#[derive(Debug, Clone)]
+pub(crate) struct TierConfig {
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) budget: Duration,
+    pub(crate) fallback_ttl: Duration,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) max_value: usize,
+    pub(crate) trust_snapshot: bool,
+}
+
+/// See the module.
+pub(crate) struct Tier {
+    pub(crate) config: TierConfig,
+    /// What memory holds while the backend is away.
+    pub(crate) fallback: Arc<MemoryStore>,
+    backend: Arc<dyn CacheBackend>,
+    capabilities: Capabilities,
+    flights: Arc<Flights>,
+    breaker: Breaker,
+    journal: Mutex<Journal>,
+    used: UsedPrefixes,
+    server: Server,
+    sweeps: Sweeps,
+    born: Instant,
+    /// Backend time minus this machine's, in milliseconds.
+    clock_offset: AtomicI64,
+    watch: guardian::Watch,
+    closed: AtomicBool,
+    errors: Errors,
+    /// The backend denies conditional writes: leases are not taken any more.
+    cas_denied: AtomicBool,
+    warned_denied: AtomicBool,
+    wake: Notify,
+    attempts: AtomicU32,
+    recoveries: AtomicU64,
+    recovered_at: AtomicU64,
+    clock_read_at: AtomicU64,
+}
+
+/// What one call may still spend on the backend, over all its operations.
+#[derive(Debug)]
+pub(crate) struct Budget(Duration);
+
+impl Tier {
+    pub(crate) fn new(
+        backend: Arc<dyn CacheBackend>,
+        config: TierConfig,
+        flights: Arc<Flights>,
+        fallback: Arc<MemoryStore>,
+    ) -> Arc<Self> {
+        let journal = Journal::new(config.namespace.is_some());
+        let server = Server::new(config.namespace.is_some());
+        Arc::new(Self {
+            capabilities: backend.capabilities(),
+            config,
+            fallback,
+            backend,
+            flights,
+            breaker: Breaker::new(),
+            journal: Mutex::new(journal),
+            used: UsedPrefixes::default(),
+            server,
+            sweeps: Sweeps::default(),
+            born: Instant::now(),
+            clock_offset: AtomicI64::new(0),
+            watch: guardian::Watch::default(),
+            closed: AtomicBool::new(false),
+            errors: Errors::new(),
+            cas_denied: AtomicBool::new(false),
+            warned_denied: AtomicBool::new(false),
+            wake: Notify::new(),
+            attempts: AtomicU32::new(0),
+            recoveries: AtomicU64::new(0),
+            recovered_at: AtomicU64::new(0),
+            clock_read_at: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the backend is asked: it answers, and everything that was removed without it has been replayed.
+    #[inline]
+    pub(crate) fn is_trusted(&self) -> bool {
+        !self.breaker.is_open()
+    }
+
+    pub(crate) fn backend_name(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    pub(crate) fn journal_len(&self) -> usize {
+        self.journal().len()
+    }
+
+    /// Milliseconds by which the backend's clock is ahead of this machine's.
+    pub(crate) fn clock_offset(&self) -> i64 {
+        self.clock_offset.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        Budget(self.config.budget)
+    }
+
+    /// The time on the backend's clock, in milliseconds since the Unix epoch.
+    pub(crate) fn backend_ms(&self) -> u64 {
+        clock::wall_ms().saturating_add_signed(self.clock_offset())
+    }
+
+    pub(crate) async fn get(&self, key: &Key, budget: &mut Budget) -> Result<Option<Bytes>, Error> {
+        let full = self.full_key(key);
+        let found = self.run(budget, self.backend.get(as_str(&full))).await?;
+        self.note_found(key, found.as_ref());
+        Ok(found)
+    }
+
+    pub(crate) async fn get_many(
+        &self,
+        keys: &[Key],
+        budget: &mut Budget,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        let full: Vec<FullKey> = keys.iter().map(|key| self.full_key(key)).collect();
+        let full: Vec<&str> = full.iter().map(as_str).collect();
+        let found = self.run(budget, self.backend.get_many(&full)).await?;
+        for (key, found) in keys.iter().zip(&found) {
+            self.note_found(key, found.as_ref());
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn set(
+        &self,
+        key: &Key,
+        value: Vec<u8>,
+        ttl: Duration,
+        when: When<'_>,
+        budget: &mut Budget,
+    ) -> Result<SetOutcome, Error> {
+        self.note(key);
+        let full = self.full_key(key);
+        self.run(
+            budget,
+            self.backend.set(as_str(&full), value.into(), ttl, when),
+        )
+        .await
+    }
+
+    /// Removes from the backend, or writes down that it has to be removed. The caller has raised the fence and has
+    /// removed from memory.
+    ///
+    /// # Errors
+    ///
+    /// The backend's refusal: it is well, and will never do this.
+    pub(crate) async fn remove(&self, targets: &[Target]) -> Result<Invalidated, Error> {
+        loop {
+            if self.is_trusted() {
+                let openings = self.breaker.openings();
+                match self.remove_now(targets).await {
+                    Ok(removed) => {
+                        self.server.acknowledged(targets);
+                        let reach = Reach::Applied;
+                        return Ok(Invalidated { removed, reach });
+                    }
+                    Err(error) if is_refusal(&error) => return Err(error),
+                    // Whether it was done is not known, and a value that should be gone must not be read from there:
+                    // the backend is not trusted until the replay.
+                    Err(error) if self.breaker.openings() == openings => self.trip(&error),
+                    // Lost, and back already: once more.
+                    Err(_) => {}
+                }
+            }
+            if self.write_down(targets) {
+                return Ok(Invalidated {
+                    removed: 0,
+                    reach: Reach::Journaled,
+                });
+            }
+        }
+    }
+
+    /// Writes removals down, if the backend is away; they are replayed before it is trusted again.
+    ///
+    /// The guardian trusts the backend only under the lock of the journal and with the journal empty: what is written
+    /// down here comes before that.
+    pub(crate) fn write_down(&self, targets: &[Target]) -> bool {
+        let mut journal = self.journal();
+        let away = self.breaker.is_open();
+        if away {
+            let overflowed = journal.has_overflowed();
+            for target in targets {
+                journal.push(target.clone());
+            }
+            if !overflowed && journal.has_overflowed() {
+                tracing::warn!(
+                    target: TARGET,
+                    "more invalidations during the outage than the journal holds: all keys that may be meant will be \
+                     removed when the backend is back"
+                );
+            }
+        }
+        away
+    }
+
+    /// Writes down removals that were cut off.
+    pub(crate) fn postpone(&self, targets: &[Target]) {
+        let cut_off = Error::new(ErrorKind::Unavailable, "an invalidation was cut off");
+        while !self.write_down(targets) {
+            self.trip(&cut_off);
+        }
+    }
+
+    async fn remove_now(&self, targets: &[Target]) -> Result<u64, Error> {
+        let mut removed = 0;
+        for batch in self.full_keys(targets).chunks(BATCH) {
+            let batch: Vec<&str> = batch.iter().map(as_str).collect();
+            removed += self
+                .run(&mut self.budget(), self.backend.remove(&batch))
+                .await?;
+        }
+        for target in targets {
+            removed += match target {
+                Target::Key(_) => 0,
+                Target::Pattern(pattern) => self.sweep_for_caller(pattern).await?,
+                Target::Everything => self.sweep_for_caller(&KeyPattern::new("*")).await?,
+            };
+        }
+        Ok(removed)
+    }
+
+    /// A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
+    /// deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
+    async fn sweep_for_caller(&self, pattern: &KeyPattern) -> Result<u64, Error> {
+        self.run(&mut self.budget(), self.backend.ping()).await?;
+        self.unless_opened(None, self.sweep(pattern)).await
+    }
+
+    fn full_keys(&self, targets: &[Target]) -> Vec<FullKey> {
+        let keys = targets.iter().filter_map(|target| match target {
+            Target::Key(key) => Some(key),
+            _ => None,
+        });
+        keys.map(|key| self.full_key(key)).collect()
+    }
+
+    /// Remembers that this library writes under the key's prefix: without a namespace, that is all that tells its keys
+    /// from others'.
+    fn note(&self, key: &Key) {
+        if self.config.namespace.is_none() {
+            self.used.note(key.prefix());
+        }
+    }
+
+    /// A prefix is used by who finds this library's own value under it, as by who writes one: a process that has just
+    /// started clears what it has read.
+    fn note_found(&self, key: &Key, found: Option<&Bytes>) {
+        if found.is_some_and(|bytes| wire::is_own(bytes)) {
+            self.note(key);
+        }
+    }
+
+    /// Whether conditional writes work, so that leases can be taken.
+    fn compares(&self) -> bool {
+        self.capabilities.compare_and_set && !self.cas_denied.load(Ordering::Relaxed)
+    }
+
+    /// Whether the backend can do what `target` asks.
+    pub(crate) fn supports(&self, target: &Target) -> bool {
+        matches!(target, Target::Key(_)) || self.capabilities.remove_matching
+    }
+
+    /// Runs one operation within what is left of the call's budget, and tells the breaker how it went.
+    async fn run<T>(
+        &self,
+        budget: &mut Budget,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if budget.0.is_zero() {
+            return Err(self.errors.silent.clone());
+        }
+        let openings = self.breaker.openings();
+        let started = Instant::now();
+        let result = self.unless_opened(Some(budget.0), operation).await;
+        let ended = Instant::now();
+        budget.0 = budget.0.saturating_sub(ended - started);
+        // What was learnt before the breaker last opened says nothing about the connection that came after.
+        if self.breaker.openings() == openings {
+            self.judge(ended, &result);
+        }
+        result
+    }
+
+    /// Runs an operation until the breaker opens, for as long as `limit` at most.
+    async fn unless_opened<T>(
+        &self,
+        limit: Option<Duration>,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        // Subscribed before the look, so that no opening falls between the two.
+        let mut opened = pin!(self.breaker.opened());
+        if self.breaker.is_open() {
+            return Err(self.errors.away.clone());
+        }
+        let mut operation = pin!(operation);
+        let mut deadline = pin!(limit.map(tokio::time::sleep));
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = operation.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            if opened.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(self.errors.away.clone()));
+            }
+            match deadline.as_mut().as_pin_mut() {
+                Some(deadline) => deadline.poll(cx).map(|()| Err(self.errors.silent.clone())),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn judge<T>(&self, ended: Instant, result: &Result<T, Error>) {
+        let now = self.since_birth(ended);
+        match result {
+            Ok(_) => self.breaker.succeeded(now),
+            Err(error) if self.breaker.failed(now, nanos(self.config.budget), error) => {
+                self.trip(error);
+            }
+            Err(error) if error.kind() == ErrorKind::Denied => self.warn_denied(error),
+            Err(_) => {}
+        }
+    }
+
+    #[cold]
+    fn warn_denied(&self, error: &Error) {
+        if !self.warned_denied.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: TARGET,
+                backend = self.backend.name(),
+                error = %error,
+                "the cache backend denies a command: what needs it is not done"
+            );
+        }
+    }
+
+    fn since_birth(&self, moment: Instant) -> u64 {
+        nanos(moment - self.born)
+    }
+
+    /// Stops trusting the backend, because of `error`.
+    pub(crate) fn trip(&self, error: &Error) {
+        if !self.breaker.open() {
+            return;
+        }
+        // It is empty unless something was stored between the last emptying and now.
+        self.fallback.clear();
+        self.backend.reset();
+        self.wake.notify_one();
+        tracing::warn!(
+            target: TARGET,
+            backend = self.backend.name(),
+            error = %error,
+            "cache backend lost: values are kept in memory until it is back"
+        );
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full_key(&self, key: &Key) -> FullKey {
+        let mut full = FullKey::new();
+        if let Some(namespace) = &self.config.namespace {
+            full.extend_from_slice(namespace.as_bytes());
+            full.push(b':');
+        }
+        full.extend_from_slice(key.as_str().as_bytes());
+        full
+    }
+}
+
+/// Whether the backend is well and will never do what was asked.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported)
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Made once, so that an outage costs no allocation.
+struct Errors {
+    away: Error,
+    silent: Error,
+}
+
+impl Errors {
+    fn new() -> Self {
+        Self {
+            away: Error::new(ErrorKind::Unavailable, "the cache backend is away"),
+            silent: Error::new(
+                ErrorKind::Timeout,
+                "the cache backend did not answer in time",
+            ),
+        }
+    }
+}
+
+/// A key with the namespace in front, as the backend knows it.
+type FullKey = SmallVec<[u8; 160]>;
+
+fn as_str(full: &FullKey) -> &str {
+    std::str::from_utf8(full).expect("a namespace and a key are text")
+}

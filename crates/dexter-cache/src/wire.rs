@@ -1,0 +1,263 @@
+//! The envelope around every value in a shared backend: bytes to fields and back. Nobody else knows the layout.
+//!
+//! ```text
+//!  0  2  magic DC 58
+//!  2  1  version (1)
+//!  3  1  kind: 0 lease without a value, 1 JSON
+//!  4  2  flags: 1 = a lease is written over a value that can still be read
+//!  6  2  where the payload begins, so that later versions can add to the header
+//!  8 16  token: names this very write; a lease's token while one is held
+//! 24  8  created, milliseconds on the backend's clock
+//! 32  8  fresh until, the same
+//! 40  8  kept until, the same (later than "fresh until" where a stale value may be served)
+//! 48  8  epoch of the namespace when the load began
+//! 56  8  fingerprint of the value's type
+//! 64  8  lease until, milliseconds on the backend's clock
+//! 72  2  number of tags
+//! 74  …  tags: 8 bytes of hash and 16 of token each
+//! ```
+//!
+//! All numbers are little-endian. The first [`STAMP`] bytes are what a compare-and-set compares: they change with every
+//! write, so "still the entry that I saw" is one comparison of 24 bytes, without sending the payload back.
+
+/// How many bytes at the front of an envelope name the write.
+pub(crate) const STAMP: usize = 24;
+
+const MAGIC: [u8; 2] = [0xDC, 0x58];
+const VERSION: u8 = 1;
+const HEADER: usize = 74;
+const FLAG_LEASED: u16 = 1;
+
+/// What identifies one write: the first [`STAMP`] bytes of the envelope.
+pub(crate) type Stamp = [u8; STAMP];
+
+/// How the payload is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lease = 0,
+    Json = 1,
+}
+
+/// The times of an entry, in milliseconds on the backend's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) created: u64,
+    pub(crate) fresh_until: u64,
+    pub(crate) kept_until: u64,
+}
+
+/// What lies under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    /// Somebody loads it.
+    Lease { token: u128 },
+    /// A value of the expected type; `leased` where somebody is loading it anew.
+    Value {
+        times: Times,
+        leased: bool,
+        payload: &'a [u8],
+    },
+    /// Nothing that this build can use: garbage, another type's value, another version's envelope.
+    Foreign,
+}
+
+/// Reads an envelope, expecting a value of the type with this `fingerprint`.
+pub(crate) fn read(bytes: &[u8], fingerprint: u64) -> Found<'_> {
+    parse(bytes, fingerprint).unwrap_or(Found::Foreign)
+}
+
+fn parse(bytes: &[u8], fingerprint: u64) -> Option<Found<'_>> {
+    let header = bytes.get(..HEADER)?;
+    if header[..2] != MAGIC || header[2] != VERSION {
+        return None;
+    }
+    if header[3] == Kind::Lease as u8 {
+        return Some(Found::Lease {
+            token: token(header),
+        });
+    }
+    if header[3] != Kind::Json as u8 || number(header, 56) != fingerprint {
+        return None;
+    }
+    let payload =
+        bytes.get(usize::from(u16::from_le_bytes([header[6], header[7]])).max(HEADER)..)?;
+    let times = Times {
+        created: number(header, 24),
+        fresh_until: number(header, 32),
+        kept_until: number(header, 40),
+    };
+    Some(Found::Value {
+        times,
+        leased: u16::from_le_bytes([header[4], header[5]]) & FLAG_LEASED != 0,
+        payload,
+    })
+}
+
+/// Whether this library wrote these bytes, in whatever version.
+pub(crate) fn is_own(bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER && bytes[..2] == MAGIC
+}
+
+/// What a compare-and-set on these bytes compares: less than a stamp where there is less.
+pub(crate) fn stamp(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(STAMP)]
+}
+
+/// A lease where there is no value yet.
+pub(crate) fn lease(token: u128, now: u64, until: u64) -> Vec<u8> {
+    let mut out = header(Kind::Lease, token);
+    put(&mut out, 24, now);
+    put(&mut out, 64, until);
+    out
+}
+
+/// The same entry with a lease written into its header; `None` if `bytes` is no envelope of this version.
+pub(crate) fn leased(bytes: &[u8], token: u128, until: u64) -> Option<Vec<u8>> {
+    if bytes.len() < HEADER || bytes[..2] != MAGIC || bytes[2] != VERSION {
+        return None;
+    }
+    let mut out = bytes.to_vec();
+    let flags = u16::from_le_bytes([out[4], out[5]]) | FLAG_LEASED;
+    out[4..6].copy_from_slice(&flags.to_le_bytes());
+    out[8..24].copy_from_slice(&token.to_le_bytes());
+    put(&mut out, 64, until);
+    Some(out)
+}
+
+/// A value, with the payload to be appended by `write`.
+pub(crate) fn value<E>(
+    token: u128,
+    times: Times,
+    fingerprint: u64,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    let mut out = header(Kind::Json, token);
+    put(&mut out, 24, times.created);
+    put(&mut out, 32, times.fresh_until);
+    put(&mut out, 40, times.kept_until);
+    put(&mut out, 56, fingerprint);
+    write(&mut out)?;
+    Ok(out)
+}
+
+/// What tells one type's values from another's: the name of the type and the version that the user gave it.
+///
+/// FNV-1a, because the number has to be the same in every process and after every update of a hashing crate.
+pub(crate) fn fingerprint<V: ?Sized>(version: u32) -> u64 {
+    let name = std::any::type_name::<V>().as_bytes();
+    name.iter()
+        .chain(&version.to_le_bytes())
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        })
+}
+
+fn header(kind: Kind, token: u128) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.resize(HEADER, 0);
+    out[..2].copy_from_slice(&MAGIC);
+    out[2] = VERSION;
+    out[3] = kind as u8;
+    #[expect(clippy::cast_possible_truncation, reason = "74 fits")]
+    out[6..8].copy_from_slice(&(HEADER as u16).to_le_bytes());
+    out[8..24].copy_from_slice(&token.to_le_bytes());
+    out
+}
+
+fn put(out: &mut [u8], at: usize, number: u64) {
+    out[at..at + 8].copy_from_slice(&number.to_le_bytes());
+}
+
+fn token(header: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&header[8..24]);
+    u128::from_le_bytes(bytes)
+}
+
+fn number(header: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&header[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        created: 1,
+        fresh_until: 2,
+        kept_until: 3,
+    };
+
+    fn sample() -> Vec<u8> {
+        value(7, TIMES, 42, |out| -> Result<(), ()> {
+            out.extend_from_slice(b"{}");
+            Ok(())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_value_comes_back_as_it_was() {
+        assert_eq!(
+            read(&sample(), 42),
+            Found::Value {
+                times: TIMES,
+                leased: false,
+                payload: b"{}"
+            }
+        );
+    }
+
+    #[test]
+    fn a_value_under_a_lease_can_still_be_read_and_has_another_stamp() {
+        let plain = sample();
+        let leased = leased(&plain, 8, 99).unwrap();
+        assert_eq!(
+            read(&leased, 42),
+            Found::Value {
+                times: TIMES,
+                leased: true,
+                payload: b"{}"
+            }
+        );
+        assert_ne!(stamp(&plain), stamp(&leased));
+    }
+
+    #[test]
+    fn a_lease_is_not_a_value() {
+        assert_eq!(read(&lease(7, 10, 20), 42), Found::Lease { token: 7 });
+    }
+
+    #[test]
+    fn what_is_not_ours_is_foreign() {
+        let mut newer = sample();
+        newer[2] = 2;
+        let cut = &sample()[..40];
+        for bytes in [&b""[..], b"x", b"{\"json\":true}", cut, &newer] {
+            assert_eq!(read(bytes, 42), Found::Foreign);
+        }
+        assert_eq!(read(&sample(), 43), Found::Foreign, "another type");
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic() {
+        let mut bytes = sample();
+        for at in 0..HEADER {
+            for flip in [0x00, 0x7F, 0xFF] {
+                let kept = std::mem::replace(&mut bytes[at], flip);
+                let _ = read(&bytes, 42);
+                let _ = leased(&bytes, 1, 1);
+                bytes[at] = kept;
+            }
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_tells_types_and_versions_apart() {
+        assert_ne!(fingerprint::<u32>(0), fingerprint::<u64>(0));
+        assert_ne!(fingerprint::<u32>(0), fingerprint::<u32>(1));
+        assert_eq!(fingerprint::<u32>(1), fingerprint::<u32>(1));
+    }
+}

@@ -1,0 +1,1 @@
+//! Examples; each file under `examples/` shows one concept.

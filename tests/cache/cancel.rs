@@ -1,0 +1,81 @@
+//! Callers that go away.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use dexter_cache::{Cache, Key, Ttl, cached};
+
+use crate::Counter;
+
+/// Polls `future` at most `polls` times and drops it; `None` if it was not done by then.
+pub(crate) async fn cut_off<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+pub(crate) async fn some_awaits() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_leader_cut_off_at_each_await_hands_over() {
+    for polls in 0..8 {
+        let (cache, loads) = (Cache::memory(), Counter::new());
+        let key = Key::new("cancel");
+        let call = || {
+            cache.get_or_load(&key, Ttl::secs(60), || async {
+                loads.add();
+                some_awaits().await;
+                7
+            })
+        };
+        let leader = cut_off(call(), polls);
+        let both = async { tokio::join!(leader, call(), call()) };
+        let (_, one, two) = tokio::time::timeout(Duration::from_secs(5), both)
+            .await
+            .unwrap_or_else(|_| panic!("a follower hangs after {polls} polls"));
+        assert_eq!((one, two), (7, 7));
+        assert!(
+            loads.get() <= 2,
+            "{} loads after {polls} polls",
+            loads.get()
+        );
+    }
+}
+
+#[derive(Clone)]
+struct Loads(Arc<Counter>);
+
+#[cached(ttl = 60, prefix = "cancel_detached", skip(loads))]
+async fn detached(id: u32, loads: Loads) -> u32 {
+    loads.0.add();
+    some_awaits().await;
+    id
+}
+
+#[tokio::test]
+async fn where_the_arguments_are_owned_nobody_notices_that_a_leader_has_gone() {
+    for polls in 1..8 {
+        let (cache, loads) = (Cache::memory(), Loads(Counter::new()));
+        cache
+            .scope(async {
+                cut_off(detached(1, loads.clone()), polls).await;
+                let call = tokio::time::timeout(Duration::from_secs(5), detached(1, loads.clone()));
+                assert_eq!(call.await.expect("nobody hangs"), 1);
+            })
+            .await;
+        assert_eq!(loads.0.get(), 1, "after {polls} polls");
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of `dexter-cache`, one binary a theme.

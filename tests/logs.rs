@@ -1,0 +1,147 @@
+//! What is logged: one line for each change of state, and never a value or a password.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use std::time::Duration;
+
+use dexter_cache::{Cache, Key, Serving, Ttl};
+use support::RedisServer;
+use tracing_subscriber::fmt::MakeWriter;
+
+const MINUTE: Ttl = Ttl::secs(60);
+
+fn key(id: u32) -> Key {
+    Key::new("logs").part("id", &id)
+}
+
+async fn until(cache: &Cache, serving: Serving) {
+    let changed = async {
+        while cache.health().serving != serving {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let bound = Duration::from_secs(30);
+    tokio::time::timeout(bound, changed)
+        .await
+        .expect("the change is noticed");
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        let bytes = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        String::from_utf8(bytes).expect("logs are text")
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.text()
+            .lines()
+            .filter(|line| line.contains(what))
+            .count()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Unwritable(String);
+
+impl serde::Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom(format!(
+            "cannot write {}",
+            self.0
+        )))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Unwritable {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        serde::Deserialize::deserialize(from).map(Self)
+    }
+}
+
+// The only test of its binary: whether an event is of interest is remembered for all threads.
+#[tokio::test]
+async fn one_line_for_each_change_of_state_and_no_secret_in_any() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(lines.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let server = RedisServer::start_with(&["--requirepass", "topsecretpassword"]);
+    let url = format!("redis://:topsecretpassword@127.0.0.1:{}/0", server.port());
+    let cache = Cache::builder().redis(url).build().await.unwrap();
+    until(&cache, Serving::Backend).await;
+    for round in 0..2 {
+        for id in 0..20 {
+            let load = || async { "topsecretvalue".to_owned() };
+            cache.get_or_load(&key(id), MINUTE, load).await;
+        }
+        cache
+            .get_or_load(&key(99), MINUTE, || async {
+                Unwritable("topsecretvalue".into())
+            })
+            .await;
+        cache.clear().await.unwrap();
+        server.kill9();
+        until(&cache, Serving::Memory).await;
+        for id in 0..20 {
+            let load = || async { "topsecretvalue".to_owned() };
+            cache.get_or_load(&key(id), MINUTE, load).await;
+            cache.remove(&key(id)).await.unwrap();
+        }
+        assert_eq!(lines.count("cache backend lost"), round + 1);
+        server.restart();
+        until(&cache, Serving::Backend).await;
+        assert_eq!(
+            lines.count("cache backend in use"),
+            round + 2,
+            "{}",
+            lines.text()
+        );
+    }
+    let refused = cache
+        .set(&key(1), &Unwritable("topsecretvalue".into()), MINUTE)
+        .await;
+    let refused = format!("{0} {0:?} {cache:?}", refused.unwrap_err());
+    for text in [lines.text(), refused] {
+        assert!(!text.contains("topsecret"), "{text}");
+    }
+    let warnings = lines
+        .text()
+        .lines()
+        .filter(|line| line.contains("WARN"))
+        .count();
+    assert!(warnings <= 6, "{warnings} warnings:\n{}", lines.text());
+}

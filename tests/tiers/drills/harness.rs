@@ -1,0 +1,250 @@
+//! 64 callers and a few writers that go on whatever happens to the backend.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dexter_cache::{Cache, Error, Key, Serving};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::report::{FairClock, Report};
+use super::world::{Row, Seen, World, random};
+use crate::{BOUND, MINUTE, build, until, until_back, until_lost};
+
+const CALLERS: usize = 64;
+const WRITERS: usize = 6;
+const CAPACITY: u16 = 300;
+
+/// Callers and writers at work on one cache.
+pub(super) struct Drill {
+    pub(super) cache: Cache,
+    pub(super) world: Arc<World>,
+    team: Arc<Team>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Whether writers clear the cache now and then, which also makes good what the journal of single keys would miss.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clears {
+    None,
+    Some,
+}
+
+pub(super) struct Team {
+    pub(super) cache: Cache,
+    pub(super) world: Arc<World>,
+    pub(super) report: Report,
+    pub(super) clock: FairClock,
+    pub(super) clears: Clears,
+    pub(super) stop: AtomicBool,
+}
+
+impl Drill {
+    /// Begins on a cache with all defaults but a small memory.
+    pub(super) async fn begin(url: &str) -> Self {
+        Self::begin_with(url, Clears::Some).await
+    }
+
+    pub(super) async fn begin_with(url: &str, clears: Clears) -> Self {
+        let builder = Cache::builder().redis(url);
+        let cache = build(builder.memory_capacity(CAPACITY.into())).await;
+        let drill = Self::go_on(cache, Arc::new(World::new()), clears);
+        drill.calls(500).await;
+        drill
+    }
+
+    /// Begins on a cache that has been used before, and holds to what was removed then.
+    pub(super) fn go_on(cache: Cache, world: Arc<World>, clears: Clears) -> Self {
+        let team = Arc::new(Team {
+            cache: cache.clone(),
+            world: Arc::clone(&world),
+            report: Report::default(),
+            clock: FairClock::default(),
+            clears,
+            stop: AtomicBool::new(false),
+        });
+        let mut tasks = vec![
+            spawn(&team, |team| async move {
+                tokio::select! { () = team.clock.run() => {}, () = team.ended() => {} }
+            }),
+            spawn(&team, |team| async move { team.weigh().await }),
+        ];
+        tasks.extend((0..CALLERS).map(|_| spawn(&team, |team| async move { team.call().await })));
+        tasks.extend((0..WRITERS).map(|_| spawn(&team, |team| async move { team.write().await })));
+        Self {
+            cache,
+            world,
+            team,
+            tasks,
+        }
+    }
+
+    /// Waits until `more` calls have ended.
+    pub(super) async fn calls(&self, more: u64) {
+        wait_for(&self.team.report.calls, more, "calls end").await;
+    }
+
+    /// Waits until `more` writes have been made and their removals have returned.
+    pub(super) async fn writes(&self, more: u64) {
+        wait_for(&self.team.report.writes, more, "writers get on").await;
+    }
+
+    /// Waits until the outage is noticed, and for a good number of calls and writes during it.
+    pub(super) async fn through_outage(&self) {
+        until_lost(&self.cache).await;
+        self.calls(1000).await;
+        self.writes(60).await;
+        assert_eq!(self.cache.health().serving, Serving::Memory);
+    }
+
+    /// Waits for the recovery, and for a good number of calls after it.
+    pub(super) async fn through_recovery(&self) {
+        until_back(&self.cache).await;
+        until("memory is empty while Redis answers", || {
+            self.cache.stats().entries == 0
+        })
+        .await;
+        self.calls(1000).await;
+        self.writes(30).await;
+    }
+
+    /// Ends the work and looks at what was seen.
+    pub(super) async fn end(self) {
+        self.team.stop.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            timeout(BOUND, task)
+                .await
+                .expect("nobody hangs")
+                .expect("nobody panics");
+        }
+        self.team.report.assert_good(CAPACITY.into());
+    }
+
+    /// As [`end`](Self::end), and another process must find nothing in Redis that was removed.
+    pub(super) async fn end_and_read_elsewhere(self, url: &str) {
+        let (cache, world) = (self.cache.clone(), Arc::clone(&self.world));
+        self.end().await;
+        until_back(&cache).await;
+        let other = build(Cache::builder().redis(url).budget(BOUND)).await;
+        assert_eq!(other.health().serving, Serving::Backend);
+        for row in &world.0 {
+            let seen: Option<Seen> = other.get(&row.key).await.expect("a read never fails");
+            let floor = row.floor();
+            assert!(
+                seen.is_none_or(|(_, version)| version >= floor),
+                "another process reads {seen:?}, removed at {floor}"
+            );
+        }
+    }
+}
+
+async fn wait_for(count: &AtomicU64, more: u64, what: &str) {
+    let end = count.load(Ordering::SeqCst) + more;
+    until(what, || count.load(Ordering::SeqCst) >= end).await;
+}
+
+fn spawn<F>(team: &Arc<Team>, work: impl FnOnce(Arc<Team>) -> F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(work(Arc::clone(team)))
+}
+
+impl Team {
+    pub(super) fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::SeqCst)
+    }
+
+    async fn ended(&self) {
+        while self.goes_on() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn weigh(&self) {
+        while self.goes_on() {
+            let entries = self.cache.stats().entries;
+            self.report
+                .most_entries
+                .fetch_max(entries, Ordering::SeqCst);
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn call(&self) {
+        while self.goes_on() {
+            let row = self.world.any();
+            match random(40) {
+                0..=3 => self.peek(row).await,
+                4..=7 => self.visit_wide().await,
+                8 => {
+                    // A client that does not wait for its answer.
+                    let patience = Duration::from_micros(random(5_000).into());
+                    let _ = timeout(patience, self.get_or_load(row)).await;
+                }
+                _ => self.get_or_load(row).await,
+            }
+            self.report.calls.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(u64::from(10 + random(10)))).await;
+        }
+    }
+
+    async fn get_or_load(&self, row: &Row) {
+        let floor = row.floor();
+        let begun = self.clock.now();
+        let mut loaded = None;
+        let seen = self
+            .cache
+            .get_or_load(&row.key, MINUTE, || async {
+                let begun = self.clock.now();
+                let seen = row.load().await;
+                loaded = Some(self.clock.since(begun));
+                seen
+            })
+            .await;
+        let time = self.clock.since(begun);
+        self.judge("get_or_load", row, floor, seen);
+        // Who waits for another one's slow load pays for that.
+        if !row.is_slow() || loaded.is_some() {
+            self.report.took(
+                "get_or_load",
+                time.saturating_sub(loaded.unwrap_or_default()),
+            );
+        }
+    }
+
+    async fn peek(&self, row: &Row) {
+        let floor = row.floor();
+        let begun = self.clock.now();
+        let found: Result<Option<Seen>, Error> = self.cache.get(&row.key).await;
+        self.report.took("get", self.clock.since(begun));
+        match found {
+            Ok(Some(seen)) => self.judge("get", row, floor, seen),
+            Ok(None) => {}
+            Err(error) => self.report.complain(format!("get: {error}")),
+        }
+    }
+
+    /// More keys than memory holds.
+    async fn visit_wide(&self) {
+        let id = random(CAPACITY * 4);
+        let wide = Key::new("wide").part("id", &id);
+        let begun = self.clock.now();
+        let found = self.cache.get_or_load(&wide, MINUTE, || async { id }).await;
+        self.report.took("get_or_load", self.clock.since(begun));
+        if found != id {
+            self.report.complain(format!("{found} under {wide}"));
+        }
+    }
+
+    fn judge(&self, what: &str, row: &Row, floor: u64, (id, version): Seen) {
+        if id != row.id || version < floor || version > row.version() {
+            self.report.complain(format!(
+                "{what} of row {} gave version {version} of row {id}; versions below {floor} were removed before it began",
+                row.id
+            ));
+        }
+    }
+}

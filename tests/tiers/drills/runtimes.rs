@@ -1,0 +1,64 @@
+//! A cache that outlives the runtime it was built on.
+
+use std::sync::Arc;
+
+use dexter_cache::Serving;
+use support::RedisServer;
+use tokio::runtime::Runtime;
+
+use super::harness::{Clears, Drill};
+use crate::{MINUTE, key, until, until_back};
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn two_runtimes_in_a_row() {
+    let server = RedisServer::start();
+    let first = runtime();
+    let drill = first.block_on(Drill::begin(&server.url()));
+    let (cache, world) = (drill.cache.clone(), Arc::clone(&drill.world));
+    assert_eq!(cache.health().serving, Serving::Backend);
+    // In the middle of everything: all tasks, the connection and the guardian end with it.
+    drop(first);
+
+    let second = runtime();
+    second.block_on(async {
+        let drill = Drill::go_on(cache, world, Clears::Some);
+        drill.through_recovery().await;
+        drill.end_and_read_elsewhere(&server.url()).await;
+    });
+}
+
+#[test]
+fn a_value_from_the_first_runtime_is_found_by_the_fourth() {
+    let server = RedisServer::start();
+    let mut cache = None;
+    for round in 0..4 {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let cache = match &cache {
+                Some(cache) => cache,
+                None => cache.insert(crate::cache(&server.url()).await),
+            };
+            if round > 0 {
+                // The first call finds the connection gone, and is answered all the same.
+                let _ = cache
+                    .get_or_load(&key("early", 1), MINUTE, || async { round })
+                    .await;
+            }
+            until_back(cache).await;
+            let found = cache
+                .get_or_load(&key("kept", 1), MINUTE, || async { round })
+                .await;
+            assert_eq!(found, 0);
+            // The value is stored behind the answer, by a task of this runtime.
+            until("the value is stored", || cache.stats().total.stored > 0).await;
+        });
+    }
+}

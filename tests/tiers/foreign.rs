@@ -1,0 +1,179 @@
+//! What somebody else has written stays, whatever this library removes.
+
+use dexter_cache::{Cache, KeyPattern, Reach};
+use support::RedisServer;
+use tokio::task::block_in_place;
+
+use crate::{BOUND, MINUTE, build, key, until, until_back, until_lost};
+
+/// More removals than the journal holds.
+const TOO_MANY: u32 = 10_050;
+
+const FOREIGN: [&str; 6] = [
+    "session:1",
+    "session",
+    // Neighbours of the prefix and of the namespace.
+    "issues2:id=1",
+    "iss",
+    "dexter2:issues:id=1",
+    "other:issues:id=1",
+];
+
+struct Shared {
+    server: RedisServer,
+    cache: Cache,
+}
+
+impl Shared {
+    /// A server with keys of others and twenty own ones.
+    async fn start(namespace: Option<&str>) -> Self {
+        let server = RedisServer::start();
+        let mut builder = Cache::builder().redis(server.url());
+        if let Some(namespace) = namespace {
+            builder = builder.namespace(namespace);
+        }
+        let cache = build(builder).await;
+        for name in FOREIGN {
+            server.cli(&["SET", name, "theirs"]);
+        }
+        server.cli(&["RPUSH", "queue:mail", "a", "b"]);
+        for id in 0..20 {
+            cache.set(&key("issues", id), &id, MINUTE).await.unwrap();
+        }
+        let shared = Self { server, cache };
+        assert_eq!(shared.own(), 20);
+        shared
+    }
+
+    /// How many keys there are beside the foreign ones.
+    fn own(&self) -> usize {
+        block_in_place(|| {
+            let size: usize = self.server.cli(&["DBSIZE"]).parse().unwrap();
+            size - FOREIGN.len() - 1
+        })
+    }
+
+    fn assert_only_theirs(&self, after: &str) {
+        block_in_place(|| {
+            for name in FOREIGN {
+                assert_eq!(
+                    self.server.cli(&["GET", name]),
+                    "theirs",
+                    "{name} after {after}"
+                );
+            }
+            assert_eq!(
+                self.server.cli(&["LLEN", "queue:mail"]),
+                "2",
+                "after {after}"
+            );
+        });
+        assert_eq!(self.own(), 0, "own keys are gone after {after}");
+    }
+}
+
+const NAMESPACES: [Option<&str>; 2] = [None, Some("dexter")];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clear_removes_what_is_ours() {
+    for namespace in NAMESPACES {
+        let shared = Shared::start(namespace).await;
+        let cleared = shared.cache.clear().await.unwrap();
+        assert_eq!((cleared.removed, cleared.reach), (20, Reach::Applied));
+        shared.assert_only_theirs("clear");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patterns_that_match_everything_remove_what_is_ours() {
+    for namespace in NAMESPACES {
+        for pattern in ["*", "**", "*:*", "?ssues:*", "[a-z]*", "*i*"] {
+            let shared = Shared::start(namespace).await;
+            let removed = shared.cache.invalidate(&KeyPattern::new(pattern)).await;
+            assert_eq!(removed.unwrap().removed, 20, "{pattern} in {namespace:?}");
+            shared.assert_only_theirs(pattern);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clear_during_an_outage_removes_what_is_ours() {
+    for namespace in NAMESPACES {
+        let shared = Shared::start(namespace).await;
+        block_in_place(|| shared.server.pause());
+        let cleared = shared.cache.clear().await.unwrap();
+        assert_eq!(cleared.reach, Reach::Journaled);
+        block_in_place(|| shared.server.resume());
+        until_back(&shared.cache).await;
+        shared.assert_only_theirs("a clear in an outage");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_overflows_removes_what_is_ours() {
+    for namespace in NAMESPACES {
+        let shared = Shared::start(namespace).await;
+        overflow(&shared.server, &shared.cache).await;
+        shared.assert_only_theirs("journal overflow");
+    }
+}
+
+/// A service that only writes to the database knows its prefixes by what it removes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_overflows_covers_what_was_only_removed() {
+    let shared = Shared::start(None).await;
+    let writer = crate::cache(&shared.server.url()).await;
+    overflow(&shared.server, &writer).await;
+    shared.assert_only_theirs("journal overflow of a process that stored nothing");
+}
+
+/// A process that has started again finds what it stored before, and clears it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clear_covers_what_was_only_read() {
+    for many in [false, true] {
+        let shared = Shared::start(None).await;
+        let reader = crate::cache(&shared.server.url()).await;
+        let some = key("issues", 7);
+        if many {
+            let found = reader.get_many::<u32>(std::slice::from_ref(&some)).await;
+            assert_eq!(found.unwrap(), [Some(7)]);
+        } else {
+            let found = reader.get_or_load(&some, MINUTE, || async { 99_u32 }).await;
+            assert_eq!(found, 7);
+        }
+        // What was found under this prefix is not this library's.
+        assert_eq!(
+            reader
+                .get::<u32>(&dexter_cache::Key::raw("session:1"))
+                .await
+                .unwrap(),
+            None
+        );
+        assert_eq!(reader.clear().await.unwrap().removed, 20);
+        shared.assert_only_theirs("a clear by a reader");
+        assert_eq!(
+            reader.get_or_load(&some, MINUTE, || async { 99_u32 }).await,
+            99
+        );
+    }
+}
+
+async fn overflow(server: &RedisServer, cache: &Cache) {
+    block_in_place(|| server.pause());
+    let first = cache.remove(&key("issues", 0)).await.unwrap();
+    assert_eq!(first.reach, Reach::Journaled);
+    until_lost(cache).await;
+    let removing = async {
+        for id in 1..TOO_MANY {
+            let removed = cache.remove(&key("issues", id)).await.unwrap();
+            assert_eq!(removed.reach, Reach::Journaled);
+        }
+    };
+    tokio::time::timeout(BOUND, removing)
+        .await
+        .expect("no removal waits");
+    assert_eq!(cache.health().journaled, 1, "everything");
+    block_in_place(|| server.resume());
+    until_back(cache).await;
+    until("the journal is replayed", || cache.health().journaled == 0).await;
+}

@@ -1,0 +1,81 @@
+//! A Redis that comes back with data that is older than what it acknowledged.
+
+use dexter_cache::{Cache, CacheBuilder};
+use support::RedisServer;
+
+use crate::{MINUTE, build, key, patient_builder, until_back, until_lost};
+
+/// Removes one of two values after the snapshot was taken, and lets the server restart from it.
+async fn restarted(builder: impl Fn(&RedisServer) -> CacheBuilder) -> (RedisServer, Cache) {
+    let server = RedisServer::start();
+    let cache = build(builder(&server)).await;
+    for id in [1, 2] {
+        cache.set(&key("forgetful", id), &id, MINUTE).await.unwrap();
+    }
+    server.save();
+    cache.remove(&key("forgetful", 1)).await.unwrap();
+    server.kill9();
+    until_lost(&cache).await;
+    server.restart_with_data();
+    until_back(&cache).await;
+    (server, cache)
+}
+
+async fn values(cache: &Cache) -> [Option<u32>; 2] {
+    let get = async |id| cache.get(&key("forgetful", id)).await.unwrap();
+    [get(1).await, get(2).await]
+}
+
+#[tokio::test]
+async fn an_acknowledged_removal_is_replayed_to_a_server_that_has_restarted() {
+    let (_server, cache) = restarted(|server| {
+        patient_builder(server)
+            .namespace("forgetful")
+            .trust_snapshot(true)
+    })
+    .await;
+    assert_eq!(values(&cache).await, [None, Some(2)]);
+}
+
+#[tokio::test]
+async fn a_namespace_is_invalidated_before_a_restarted_server_is_trusted() {
+    let (_server, cache) = restarted(|server| patient_builder(server).namespace("forgetful")).await;
+    assert_eq!(values(&cache).await, [None, None]);
+}
+
+#[tokio::test]
+async fn without_a_namespace_each_process_sees_to_its_own_prefixes() {
+    let (server, cache) = restarted(|server| {
+        server.cli(&["SET", "session:1", "theirs"]);
+        patient_builder(server)
+    })
+    .await;
+    assert_eq!(values(&cache).await, [None, None]);
+    assert_eq!(server.cli(&["GET", "session:1"]).trim(), "theirs");
+}
+
+#[tokio::test]
+async fn one_process_invalidates_for_all() {
+    let server = RedisServer::start();
+    let builder = || patient_builder(&server).namespace("forgetful");
+    let caches = [build(builder()).await, build(builder()).await];
+    server.save();
+    server.kill9();
+    for cache in &caches {
+        until_lost(cache).await;
+    }
+    server.restart_with_data();
+    for cache in &caches {
+        until_back(cache).await;
+        cache.set(&key("forgetful", 1), &1, MINUTE).await.unwrap();
+    }
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let scans = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_scan:calls="));
+    assert_eq!(
+        scans.and_then(|rest| rest.split(',').next()),
+        Some("1"),
+        "one sweep of an empty database"
+    );
+}

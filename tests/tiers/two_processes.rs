@@ -1,0 +1,298 @@
+//! Two processes over one Redis. Two caches stand for them: they share no memory. Where what counts is that a process
+//! ends, there is a real one: this very program, started again.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use dexter_cache::{Cache, Key, KeyPattern, Reach, Ttl};
+use support::RedisServer;
+use tokio::sync::oneshot;
+use tokio::task::block_in_place;
+
+use crate::{BOUND, MINUTE, build, key, patient_builder, soon, until, until_back};
+
+async fn pair(server: &RedisServer) -> [Cache; 2] {
+    let builder = || patient_builder(server).namespace("pair");
+    [build(builder()).await, build(builder()).await]
+}
+
+/// Begins a load of `old` that ends when it is told to.
+async fn slow_load(
+    cache: &Cache,
+    key: &Key,
+) -> (oneshot::Sender<()>, tokio::task::JoinHandle<u32>) {
+    let (go, gone) = oneshot::channel();
+    let (begun, begins) = oneshot::channel();
+    let (cache, key) = (cache.clone(), key.clone());
+    let load = tokio::spawn(async move {
+        cache
+            .get_or_load(&key, MINUTE, || async {
+                begun.send(()).unwrap();
+                gone.await.unwrap();
+                1
+            })
+            .await
+    });
+    soon("a load begins", begins).await.unwrap();
+    (go, load)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_not_stored_when_another_process_removes_its_key() {
+    let server = RedisServer::start();
+    let [here, there] = pair(&server).await;
+    for how in 0..6 {
+        let key = key("raced", how);
+        let (go, load) = slow_load(&here, &key).await;
+        let removed = match how {
+            0 => there.remove(&key).await,
+            1 => there.remove_many(std::slice::from_ref(&key)).await,
+            2 => there.invalidate(&KeyPattern::new("raced:id=2")).await,
+            3 => there.invalidate(&KeyPattern::new("raced:*")).await,
+            4 => there.invalidate(&KeyPattern::new("*")).await,
+            _ => there.clear().await,
+        };
+        assert_eq!(removed.unwrap().reach, Reach::Applied);
+        let fenced = here.stats().total.fenced;
+        go.send(()).unwrap();
+        assert_eq!(
+            soon("the load", load).await.unwrap(),
+            1,
+            "its caller gets it"
+        );
+        until("the store is refused", || {
+            here.stats().total.fenced > fenced
+        })
+        .await;
+        for cache in [&here, &there] {
+            assert_eq!(cache.get::<u32>(&key).await.unwrap(), None, "way {how}");
+        }
+        let next = there.get_or_load(&key, MINUTE, || async { 2 });
+        assert_eq!(soon("the next load", next).await, 2);
+        let next = here.get_or_load(&key, MINUTE, || async { 3 });
+        assert_eq!(soon("the next hit", next).await, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_does_not_overwrite_what_another_process_has_set() {
+    let server = RedisServer::start();
+    let [here, there] = pair(&server).await;
+    let key = key("raced", 1);
+    let (go, load) = slow_load(&here, &key).await;
+    there.set(&key, &2_u32, MINUTE).await.unwrap();
+    go.send(()).unwrap();
+    assert_eq!(soon("the load", load).await.unwrap(), 1);
+    until("the store is refused", || here.stats().total.fenced == 1).await;
+    assert_eq!(here.get(&key).await.unwrap(), Some(2_u32));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_longer_than_its_lease_is_cached_and_not_run_twice() {
+    let server = RedisServer::start();
+    // Long enough that a busy machine does not keep a renewal from coming in time.
+    let lease = Duration::from_secs(2);
+    let builder = || {
+        patient_builder(&server)
+            .lease_ttl(lease)
+            .follow_timeout(BOUND)
+    };
+    let (here, there) = (build(builder()).await, build(builder()).await);
+    let key = key("long", 1);
+    let (go, load) = slow_load(&here, &key).await;
+    let waiting = tokio::spawn({
+        let (there, key) = (there.clone(), key.clone());
+        async move { there.get_or_load(&key, MINUTE, || async { 2_u32 }).await }
+    });
+    let begun = Instant::now();
+    until("the load outlasts its lease", || {
+        begun.elapsed() > lease * 2
+    })
+    .await;
+    let name = key.as_str();
+    assert_eq!(
+        block_in_place(|| server.cli(&["EXISTS", name])),
+        "1",
+        "it is renewed"
+    );
+    go.send(()).unwrap();
+    assert_eq!(soon("the load", load).await.unwrap(), 1);
+    assert_eq!(soon("the other process", waiting).await.unwrap(), 1);
+    assert_eq!(there.stats().total.loads, 0);
+    assert_eq!(there.get(&key).await.unwrap(), Some(1_u32));
+    let left: u64 = block_in_place(|| server.cli(&["PTTL", name]))
+        .parse()
+        .unwrap();
+    assert!(
+        left > 40_000,
+        "it is stored for its TTL, not the lease's: {left}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_two_processes_loads_a_cold_key() {
+    let server = RedisServer::start();
+    let caches = pair(&server).await;
+    for id in 0..5 {
+        let key = key("cold", id);
+        let loads = Arc::new(AtomicU32::new(0));
+        let callers: Vec<_> = (0..100)
+            .map(|caller| {
+                let (cache, key, loads) =
+                    (caches[caller % 2].clone(), key.clone(), Arc::clone(&loads));
+                tokio::spawn(async move {
+                    cache
+                        .get_or_load(&key, MINUTE, || async {
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                            loads.fetch_add(1, Ordering::SeqCst)
+                        })
+                        .await
+                })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(soon("a caller", caller).await.unwrap(), 0);
+        }
+        assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_in_an_outage_reaches_the_others_at_the_recovery() {
+    let server = RedisServer::start();
+    let here = crate::cache(&server.url()).await;
+    let there = crate::cache(&server.url()).await;
+    let key = key("late", 1);
+    here.set(&key, &1_u32, MINUTE).await.unwrap();
+    assert_eq!(there.get(&key).await.unwrap(), Some(1_u32));
+    block_in_place(|| server.pause());
+    assert_eq!(here.remove(&key).await.unwrap().reach, Reach::Journaled);
+    block_in_place(|| server.resume());
+    until_back(&here).await;
+    until_back(&there).await;
+    assert_eq!(there.get::<u32>(&key).await.unwrap(), None);
+}
+
+/// A second process.
+struct Process {
+    child: Child,
+    orders: ChildStdin,
+    words: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+const URL: &str = "TIERS_PROCESS_URL";
+const LEASE_TTL: Duration = Duration::from_secs(1);
+
+impl Process {
+    /// Starts [`the_other_process`].
+    fn start(server: &RedisServer) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "two_processes::the_other_process", "--nocapture"])
+            .env(URL, server.url())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = child.stdin.take().unwrap();
+        let words = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self {
+            child,
+            orders,
+            words,
+        }
+    }
+
+    /// Waits until it says `word`.
+    fn hear(&mut self, word: &str) {
+        let heard = self
+            .words
+            .any(|line| line.is_ok_and(|line| line.ends_with(word)));
+        assert!(heard, "the other process ended without saying `{word}`");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a second process does: loads the key `far:id=1` until it is told to end. A test like any other one where no
+/// process has been told to do that.
+#[tokio::test]
+async fn the_other_process() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let cache = build(
+        Cache::builder()
+            .redis(url)
+            .budget(BOUND)
+            .lease_ttl(LEASE_TTL),
+    )
+    .await;
+    let value = cache
+        .get_or_load(&key("far", 1), MINUTE, || async {
+            println!("\nloading");
+            // The lease is renewed by this runtime meanwhile.
+            tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()))
+                .await
+                .unwrap()
+                .unwrap();
+            1_u32
+        })
+        .await;
+    assert_eq!(value, 1);
+    assert!(cache.close().await, "the store has been tried");
+    println!("\ndone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_process_does_not_store_what_was_removed_meanwhile() {
+    let server = RedisServer::start();
+    let cache = build(patient_builder(&server)).await;
+    let key = key("far", 1);
+    for removing in [true, false] {
+        let mut process = block_in_place(|| Process::start(&server));
+        block_in_place(|| process.hear("loading"));
+        if removing {
+            assert_eq!(cache.remove(&key).await.unwrap().reach, Reach::Applied);
+        }
+        process.orders.write_all(b"go on\n").unwrap();
+        block_in_place(|| process.hear("done"));
+        let stored = cache.get::<u32>(&key).await.unwrap();
+        assert_eq!(stored, (!removing).then_some(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_dies_delays_others_by_its_lease_at_most() {
+    let server = RedisServer::start();
+    let cache = build(patient_builder(&server)).await;
+    let key = key("far", 1);
+    let mut process = block_in_place(|| Process::start(&server));
+    block_in_place(|| process.hear("loading"));
+    let waiting = tokio::spawn({
+        let (cache, key) = (cache.clone(), key.clone());
+        async move {
+            cache
+                .get_or_load(&key, Ttl::secs(60), || async { 2_u32 })
+                .await
+        }
+    });
+    // It waits for as long as the other process is alive, past the first lease.
+    let begun = Instant::now();
+    until("the lease is renewed", || {
+        begun.elapsed() > LEASE_TTL * 3 / 2
+    })
+    .await;
+    assert!(!waiting.is_finished(), "two processes load the same key");
+    let died = Instant::now();
+    drop(process);
+    assert_eq!(soon("the survivor", waiting).await.unwrap(), 2);
+    // Its default patience is ten seconds.
+    assert!(died.elapsed() < LEASE_TTL * 4, "{:?}", died.elapsed());
+    until("it is stored", || cache.stats().total.stored == 1).await;
+}

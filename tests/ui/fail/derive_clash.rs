@@ -1,0 +1,10 @@
+use dexter_cache::CacheKey;
+
+#[derive(CacheKey)]
+struct Filter {
+    status: u8,
+    #[cache_key(rename = "status")]
+    state: u8,
+}
+
+fn main() {}

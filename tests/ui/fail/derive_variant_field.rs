@@ -1,0 +1,11 @@
+use dexter_cache::CacheKey;
+
+struct Opaque;
+
+#[derive(CacheKey)]
+enum Filter {
+    None,
+    Some(Opaque),
+}
+
+fn main() {}
