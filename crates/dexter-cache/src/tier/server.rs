@@ -69,15 +69,29 @@ impl Server {
 
     /// Remembers removals that the server has acknowledged.
     pub(super) fn acknowledged(&self, targets: &[Target]) {
+        let mut known = self.current();
+        for target in targets {
+            known.recent[0].push(target.clone());
+        }
+    }
+
+    /// Remembers removals that were written down and have been replayed.
+    pub(super) fn replayed(&self, batch: &[Entry]) {
+        let mut known = self.current();
+        for entry in batch {
+            known.recent[0].push_back(entry.clone());
+        }
+    }
+
+    /// What is known, with a window that has not ended.
+    fn current(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known();
         if known.window_began.elapsed() >= WINDOW {
             known.recent.swap(0, 1);
             known.recent[0].forget();
             known.window_began = Instant::now();
         }
-        for target in targets {
-            known.recent[0].push(target.clone());
-        }
+        known
     }
 
     fn recent(&self) -> Vec<Entry> {
