@@ -213,11 +213,9 @@ impl Tier {
         }
         let mut budget = Budget(LIVENESS_DEADLINE);
         match self.run(&mut budget, self.backend.ping()).await {
-            // A name or a proxy that leads to another server now.
-            Ok(pong) if self.server.is_other(&pong) => {
-                self.trip(&Error::new(ErrorKind::NotReady, "another server answers"));
-            }
-            Ok(pong) => self.set_clock(&pong),
+            // A name or a proxy may lead to another server now.
+            Ok(pong) if self.recognize(&pong).is_ok() => self.set_clock(&pong),
+            Ok(_) => {}
             // One unanswered ping on a quiet connection is enough: nothing else says that the backend is there.
             Err(error) if quiet => self.trip(&error),
             Err(_) => {}

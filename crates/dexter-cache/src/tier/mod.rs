@@ -279,7 +279,9 @@ impl Tier {
     /// A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
     /// deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
     async fn sweep_for_caller(&self, pattern: &KeyPattern) -> Result<u64, Error> {
-        self.run(&mut self.budget(), self.backend.ping()).await?;
+        let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
+        // The ping may have made a connection anew, and to another server.
+        self.recognize(&pong)?;
         self.unless_opened(None, self.sweep(pattern)).await
     }
 

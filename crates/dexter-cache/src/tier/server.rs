@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Whether `pong` comes from another server than the one that is trusted.
-    pub(super) fn is_other(&self, pong: &Pong) -> bool {
+    fn is_other(&self, pong: &Pong) -> bool {
         self.meet(pong, Duration::ZERO) != Acquaintance::Same
     }
 
@@ -138,6 +138,16 @@ impl Server {
 }
 
 impl Tier {
+    /// Stops trusting a backend that is another server by now: it has to be told first what it may have forgotten.
+    pub(super) fn recognize(&self, pong: &Pong) -> Result<(), Error> {
+        if !self.server.is_other(pong) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::NotReady, "another server answers");
+        self.trip(&error);
+        Err(error)
+    }
+
     /// Writes down what the server that answers may have forgotten, and sees to it that what it may have kept by mistake
     /// is removed.
     ///
