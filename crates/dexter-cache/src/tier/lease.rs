@@ -69,6 +69,16 @@ pub(crate) struct Look<'a, T> {
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
 }
 
+impl<T> Look<'_, T> {
+    /// Notes that a lease is asked for; `false` if one has been for this flight already.
+    ///
+    /// Callers of a load that failed load at once, under one lease. If that lease is gone, it was removed with the key: taken
+    /// again under the same name, it would let a load store that began before the removal.
+    fn asks_first(&self) -> bool {
+        !self.leased.swap(true, Ordering::Relaxed)
+    }
+}
+
 enum Step<T> {
     Done(Acquired<T>),
     Wait,
@@ -126,17 +136,24 @@ impl Tier {
         if !self.compares() {
             return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
         }
+        if !look.asks_first() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
-        look.leased.store(true, Ordering::Relaxed);
         match self
             .set(look.key, bytes, self.config.lease_ttl, When::Absent, budget)
             .await?
         {
             SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
-            // Somebody was faster. Their value may be there already.
-            SetOutcome::Refused(Some(bytes)) => self.step_over(look, bytes, budget).await,
-            SetOutcome::Refused(None) => Ok(Step::Again),
+            SetOutcome::Refused(found) => {
+                look.leased.store(false, Ordering::Relaxed);
+                match found {
+                    // Somebody was faster. Their value may be there already.
+                    Some(bytes) => self.step_over(look, bytes, budget).await,
+                    None => Ok(Step::Again),
+                }
+            }
         }
     }
 
@@ -191,6 +208,9 @@ impl Tier {
         if !self.compares() {
             return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
         }
+        if !look.asks_first() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
         let now = self.backend_ms();
         let until = now.saturating_add(millis(self.config.lease_ttl));
         let kept = keep.and_then(|times| {
@@ -202,7 +222,6 @@ impl Tier {
         let (bytes, ttl) =
             kept.unwrap_or_else(|| (wire::lease(look.token, now, until), self.config.lease_ttl));
         let stamp = stamp_of(&bytes);
-        look.leased.store(true, Ordering::Relaxed);
         match self
             .set(
                 look.key,
@@ -214,7 +233,10 @@ impl Tier {
             .await?
         {
             SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
-            SetOutcome::Refused(_) => Ok(Step::Again),
+            SetOutcome::Refused(_) => {
+                look.leased.store(false, Ordering::Relaxed);
+                Ok(Step::Again)
+            }
         }
     }
 
