@@ -25,7 +25,7 @@ const ROOMS: &[&[&str]] = &[
     &["shape", "share", "wire", "target", "health", "ttl"],
     &["pattern"],
     &["key"],
-    &["clock", "error", "telemetry"],
+    &["clock", "error", "guard", "telemetry"],
 ];
 
 #[test]

@@ -12,6 +12,7 @@ use crate::cache::{Cache, Config, Inner};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
+use crate::guard::Guards;
 use crate::stats::Counters;
 use crate::telemetry::TARGET;
 use crate::tier::{Tier, TierConfig};
@@ -53,6 +54,7 @@ pub struct CacheBuilder {
     jitter: f64,
     off: bool,
     clock: Clock,
+    guards: Guards,
 }
 
 #[derive(Clone)]
@@ -77,6 +79,7 @@ impl Default for CacheBuilder {
             jitter: 0.1,
             off: false,
             clock: Clock::System,
+            guards: Guards::default(),
         }
     }
 }
@@ -226,6 +229,15 @@ impl CacheBuilder {
         self
     }
 
+    /// Turns a guard off, so that what it guards against happens. For the tests of this library, which show that they
+    /// would notice.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    pub fn without(mut self, guard: crate::guard::Guard) -> Self {
+        self.guards = self.guards.without(guard);
+        self
+    }
+
     /// Builds the cache and, where there is a backend, tries to reach it, for at most 1.5 seconds.
     ///
     /// A backend that cannot be reached is no error: memory serves, and the backend is used as soon as it is there.
@@ -282,7 +294,7 @@ impl CacheBuilder {
     }
 
     fn assemble(self, backend: Option<Arc<dyn CacheBackend>>) -> Cache {
-        let flights = Flights::new();
+        let flights = Flights::new(self.guards);
         let background = Arc::<Background>::default();
         let memory = MemoryStore::new(&self.limits, self.clock.clone());
         let tier = backend.map(|backend| {
@@ -294,6 +306,7 @@ impl CacheBuilder {
                 max_value: self.max_value_bytes,
                 trust_snapshot: self.trust_snapshot,
                 clock: self.clock.clone(),
+                guards: self.guards,
             };
             let fallback = MemoryStore::new(&self.limits, self.clock.clone());
             let tier = Tier::new(backend, config, Arc::clone(&flights), fallback);

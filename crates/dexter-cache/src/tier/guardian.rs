@@ -10,6 +10,7 @@ use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -113,6 +114,10 @@ impl Tier {
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
         self.remind(&pong).await?;
+        if !self.config.guards.stands(Guard::ReplayFirst) {
+            self.server.trust(&pong);
+            self.breaker.close(self.since_birth(Instant::now()));
+        }
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let mut replayed = 0;
         loop {

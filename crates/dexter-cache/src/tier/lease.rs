@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::target::Target;
 use crate::wire::{self, Found, Stamp, Times};
@@ -255,9 +256,12 @@ impl Tier {
                 .await
                 .map(|_| true);
         };
-        let stored = self
-            .set(key, value.clone(), ttl, When::Matches(stamp), budget)
-            .await;
+        let when = if self.config.guards.stands(Guard::CompareAndSet) {
+            When::Matches(stamp)
+        } else {
+            When::Always
+        };
+        let stored = self.set(key, value.clone(), ttl, when, budget).await;
         match stored {
             Ok(outcome) => Ok(outcome == SetOutcome::Stored),
             // A user without the right to run scripts. From now on loads are single in a process only.

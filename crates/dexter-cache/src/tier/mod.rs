@@ -35,6 +35,7 @@ use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
+use crate::guard::{Guard, Guards};
 use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::target::{Invalidated, Reach, Target};
@@ -55,6 +56,7 @@ pub(crate) struct TierConfig {
     pub(crate) trust_snapshot: bool,
     /// What time it is on this machine.
     pub(crate) clock: Clock,
+    pub(crate) guards: Guards,
 }
 
 /// See the module.
@@ -234,7 +236,7 @@ impl Tier {
     pub(crate) fn write_down(&self, targets: &[Target]) -> bool {
         let mut journal = self.journal();
         let away = self.breaker.is_open();
-        if away {
+        if away && self.config.guards.stands(Guard::Journal) {
             let overflowed = journal.has_overflowed();
             for target in targets {
                 journal.push(target.clone());
