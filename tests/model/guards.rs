@@ -26,17 +26,14 @@ impl Off {
 }
 
 fn is_noticed(off: Off) {
-    let (totals, found) = run_all(0..SEEDS, Some(off));
+    // It is the promise that is broken, and not only the peace.
+    let is_promise = |text: &str| text.starts_with("clause");
+    let (totals, found) = run_all(0..SEEDS, Some(off), is_promise);
     let Some(seed) = found else {
         panic!("without {off:?} nothing is found in {totals}");
     };
-    // It is the promise that is broken, and not only the peace.
     let violations = run(seed, Some(off), false).violations;
-    println!("without {off:?}: seed {seed}: {}", violations[0]);
-    assert!(
-        violations.iter().any(|text| text.starts_with("clause")),
-        "{violations:?}"
-    );
+    println!("without {off:?}: seed {seed}: {violations:?}");
 }
 
 #[test]
