@@ -21,7 +21,9 @@ const ROOMS: &[&[&str]] = &[
     &["flight"],
     &["site", "record", "stats", "background"],
     &["backend"],
-    &["shape", "share", "wire", "target", "health", "ttl"],
+    &[
+        "shape", "share", "wire", "target", "health", "ttl", "policy",
+    ],
     &["pattern"],
     &["key"],
     &["clock", "error", "telemetry"],

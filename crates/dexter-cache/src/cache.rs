@@ -18,13 +18,13 @@ use crate::health::{Health, Serving};
 use crate::key::Key;
 use crate::load::Inline;
 use crate::pattern::KeyPattern;
+use crate::policy::Policy;
 use crate::shape::{CacheValue, Plain, ResultOf, Serde};
 use crate::share::{Alone, Cloned};
 use crate::stats::{Counters, PrefixId, Stats};
 use crate::target::{Invalidated, Target};
 use crate::telemetry::TARGET;
 use crate::tier::Tier;
-use crate::ttl::Ttl;
 
 /// How long [`Cache::close`] waits for work under way.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ impl Cache {
         .enter(future)
     }
 
-    /// The value under `key`, or what `load` brings, stored for `ttl`.
+    /// The value under `key`, or what `load` brings, stored as `policy` says: a [`Ttl`](crate::Ttl) is one.
     ///
     /// One caller loads; others of the same key and type wait for it and share what it brings.
     ///
@@ -144,7 +144,12 @@ impl Cache {
     ///
     /// A hit in memory: a hash, a look-up and a clone of the value. A hit in the backend: one round trip. A miss there:
     /// three at most, the last one behind the answer.
-    pub async fn get_or_load<T, F>(&self, key: &Key, ttl: Ttl, load: impl FnOnce() -> F) -> T
+    pub async fn get_or_load<T, F>(
+        &self,
+        key: &Key,
+        policy: impl Into<Policy>,
+        load: impl FnOnce() -> F,
+    ) -> T
     where
         T: CacheValue,
         F: Future<Output = T>,
@@ -154,7 +159,7 @@ impl Cache {
             Entered::Hit(value) => return value,
             Entered::Miss(miss) => miss,
         };
-        Box::pin(Inline.run(miss, shape, Alone, ttl, load)).await
+        Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
     }
 
     /// As [`get_or_load`](Self::get_or_load), with a load that may fail. An error is never stored.
@@ -168,7 +173,7 @@ impl Cache {
     pub async fn try_get_or_load<T, E, F>(
         &self,
         key: &Key,
-        ttl: Ttl,
+        policy: impl Into<Policy>,
         load: impl FnOnce() -> F,
     ) -> Result<T, E>
     where
@@ -180,7 +185,7 @@ impl Cache {
             Entered::Hit(value) => return value,
             Entered::Miss(miss) => miss,
         };
-        Box::pin(Inline.run(miss, shape, Alone, ttl, load)).await
+        Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
     }
 
     /// As [`try_get_or_load`](Self::try_get_or_load), where all who wait for a load share its error, too.
@@ -191,7 +196,7 @@ impl Cache {
     pub async fn try_get_or_load_shared<T, E, F>(
         &self,
         key: &Key,
-        ttl: Ttl,
+        policy: impl Into<Policy>,
         load: impl FnOnce() -> F,
     ) -> Result<T, E>
     where
@@ -204,7 +209,7 @@ impl Cache {
             Entered::Hit(value) => return value,
             Entered::Miss(miss) => miss,
         };
-        Box::pin(Inline.run(miss, shape, Cloned, ttl, load)).await
+        Box::pin(Inline.run(miss, shape, Cloned, policy.into(), load)).await
     }
 
     fn enter<R, S: crate::shape::Shape<R>>(&self, key: &Key, shape: S) -> Entered<R, S::Value> {

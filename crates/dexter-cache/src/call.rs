@@ -190,7 +190,9 @@ impl Inner {
         key: &Key,
         local: bool,
     ) -> Option<(V, Nanos)> {
-        let Held { value, fresh_until } = self.serving_memory(local)?.get(key)?;
+        let Held {
+            value, fresh_until, ..
+        } = self.serving_memory(local)?.get(key)?;
         // A sweep that is under way may not have come to this entry yet.
         if self.flights.is_swept(key) {
             return None;

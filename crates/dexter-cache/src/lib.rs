@@ -194,6 +194,7 @@ mod invalidate;
 mod key;
 mod load;
 mod pattern;
+mod policy;
 #[cfg_attr(
     not(feature = "http"),
     expect(dead_code, reason = "only the HTTP layer makes and reads records")
@@ -229,6 +230,7 @@ pub use global::{InCacheScope, bypass, refresh};
 pub use health::{Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::KeyPattern;
+pub use policy::Policy;
 pub use stats::{Counts, Stats};
 pub use target::{Invalidated, Reach};
 pub use ttl::Ttl;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::When;
+use crate::backend::memory::Held;
 use crate::cache::Cache;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
@@ -12,7 +13,7 @@ use crate::stats::{Event, PrefixId};
 use crate::target::Target;
 use crate::tier::Tier;
 use crate::ttl::Ttl;
-use crate::wire::{self, Found, Times};
+use crate::wire::{self, Found};
 
 impl Cache {
     /// The value under `key`, if there is one of type `T`. Never loads, and never waits for a load.
@@ -117,7 +118,7 @@ impl Cache {
             let _fence = inner.flights.raise(Target::Key(key.clone()));
             inner
                 .memory
-                .insert(key, Arc::new(value.clone()), fresh_until, None);
+                .insert(key, Held::new(Arc::new(value.clone()), fresh_until), None);
             inner.counters.add(prefix, Event::Stored);
             return Ok(());
         };
@@ -147,11 +148,11 @@ impl Cache {
                 tier.postpone(&[Target::Key(key.clone())]);
                 let life = life.min(tier.config.fallback_ttl);
                 let fresh_until = clock::after(inner.clock.now(), life);
-                let value = Arc::new(value.clone());
+                let held = Held::new(Arc::new(value.clone()), fresh_until);
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
                 inner.flights.under_lock(key, || {
                     if !tier.is_trusted() {
-                        tier.fallback.insert(key, value, fresh_until, None);
+                        tier.fallback.insert(key, held, None);
                     }
                 });
             }
@@ -210,12 +211,13 @@ impl Cache {
         let value = match wire::read(bytes, wire::fingerprint::<V>(version)) {
             Found::Lease { .. } => return None,
             // Kept beyond its time only by the lease of a refresh.
-            Found::Value {
-                times,
-                leased: true,
-                ..
-            } if times.fresh_until <= tier.backend_ms() => return None,
-            Found::Value { payload, .. } => codec.decode.and_then(|decode| decode(payload).ok()),
+            Found::Value(entry)
+                if entry.leased_until.is_some()
+                    && entry.about.times.fresh_until <= tier.backend_ms() =>
+            {
+                return None;
+            }
+            Found::Value(entry) => codec.decode.and_then(|decode| decode(entry.payload).ok()),
             Found::Foreign => None,
         };
         if value.is_none() {
@@ -230,19 +232,10 @@ fn envelope<T: CacheValue>(
     value: &T,
     life: std::time::Duration,
 ) -> Result<Vec<u8>, Error> {
-    let now = tier.backend_ms();
-    let until = now.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
-    let times = Times {
-        created: now,
-        fresh_until: until,
-        kept_until: until,
-    };
-    wire::value(
-        fastrand::u128(..),
-        times,
-        wire::fingerprint::<T>(0),
-        |out| serde_json::to_writer(out, value),
-    )
+    let about = tier.about(wire::fingerprint::<T>(0), life);
+    wire::value(fastrand::u128(..), &about, |out| {
+        serde_json::to_writer(out, value)
+    })
     // The text of the error is the user's own, and may hold the value.
     .map_err(|_| {
         let name = std::any::type_name::<T>();

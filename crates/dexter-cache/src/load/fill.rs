@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::memory::Held;
 use crate::call::Call;
 use crate::clock;
 use crate::flight::{Arrival, Shared, Ticket};
@@ -93,7 +94,10 @@ pub(super) fn keep_in_fallback(
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
     let stored = keep(call, ticket, |key| {
-        !tier.is_trusted() && tier.fallback.insert(key, shared, fresh_until, None)
+        !tier.is_trusted()
+            && tier
+                .fallback
+                .insert(key, Held::new(shared, fresh_until), None)
     });
     if stored { life } else { Duration::ZERO }
 }

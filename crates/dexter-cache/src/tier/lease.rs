@@ -148,13 +148,16 @@ impl Tier {
     ) -> Result<Step<T>, Error> {
         match wire::read(&bytes, look.fingerprint) {
             // Kept beyond its time only by the lease of a refresh.
-            Found::Value {
-                times,
-                leased: true,
-                ..
-            } if !look.refresh && times.fresh_until <= self.backend_ms() => Ok(Step::Wait),
-            Found::Value { times, payload, .. } if !look.refresh => {
-                if let Some(value) = (look.decode)(payload) {
+            Found::Value(entry)
+                if !look.refresh
+                    && entry.leased_until.is_some()
+                    && entry.about.times.fresh_until <= self.backend_ms() =>
+            {
+                Ok(Step::Wait)
+            }
+            Found::Value(entry) if !look.refresh => {
+                let times = entry.about.times;
+                if let Some(value) = (look.decode)(entry.payload) {
                     self.note(look.key);
                     look.leased.store(false, Ordering::Relaxed);
                     let left =
@@ -164,7 +167,10 @@ impl Tier {
                 (look.unusable)();
                 self.take_over(look, &bytes, None, budget).await
             }
-            Found::Value { times, .. } => self.take_over(look, &bytes, Some(times), budget).await,
+            Found::Value(entry) => {
+                let times = entry.about.times;
+                self.take_over(look, &bytes, Some(times), budget).await
+            }
             Found::Lease { token } if token == look.token => {
                 Ok(Step::Done(Acquired::Lease(Lease {
                     stamp: Some(stamp_of(&bytes)),

@@ -39,7 +39,7 @@ use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::target::{Invalidated, Reach, Target};
 use crate::telemetry::TARGET;
-use crate::wire;
+use crate::wire::{self, About, Times};
 
 /// How many keys go into one command.
 const BATCH: usize = 500;
@@ -149,6 +149,22 @@ impl Tier {
     /// The time on the backend's clock, in milliseconds since the Unix epoch.
     pub(crate) fn backend_ms(&self) -> u64 {
         clock::wall_ms().saturating_add_signed(self.clock_offset())
+    }
+
+    /// What the envelope of a value says that is stored now and fresh for `life`.
+    pub(crate) fn about(&self, fingerprint: u64, life: Duration) -> About {
+        let now = self.backend_ms();
+        let until = now.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+        About {
+            times: Times {
+                created: now,
+                fresh_until: until,
+                kept_until: until,
+            },
+            fingerprint,
+            epoch: 0,
+            tags: SmallVec::new(),
+        }
     }
 
     pub(crate) async fn get(&self, key: &Key, budget: &mut Budget) -> Result<Option<Bytes>, Error> {

@@ -134,7 +134,7 @@ impl Inner {
         let len = value.len();
         let fresh_until = after(self.clock.now(), ttl.max(Duration::from_millis(1)));
         self.store
-            .insert(key, Arc::new(value), fresh_until, Some(len));
+            .insert(key, Held::new(Arc::new(value), fresh_until), Some(len));
         SetOutcome::Stored
     }
 

@@ -1,6 +1,5 @@
 //! [`MemoryStore`]: typed values with a deadline each, within a bound.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -58,22 +57,23 @@ impl MemoryStore {
         let key = key.into();
         let held = self.entries.get(&key)?;
         let now = self.clock.coarse();
-        if held.is_expired(now) {
-            self.give_back(&key, now);
-            return None;
+        if held.is_fresh(now) {
+            return Some(held);
         }
-        Some(held)
+        if held.is_gone(now) {
+            self.give_back(&key, now);
+        }
+        None
     }
 
-    /// Stores `value` until `fresh_until`, in place of what was there, in one step. `encoded_len` is for the weigher.
+    /// Stores `held`, in place of what was there, in one step. `encoded_len` is for the weigher.
     ///
     /// Returns whether the value was stored. One that is heavier than all others together may be is not, and evicts
     /// nothing; what was under the key is gone all the same.
     pub(crate) fn insert<'k>(
         &self,
         key: impl Into<KeyRef<'k>>,
-        value: Arc<dyn Any + Send + Sync>,
-        fresh_until: Nanos,
+        held: Held,
         encoded_len: Option<usize>,
     ) -> bool {
         let key = key.into();
@@ -81,7 +81,7 @@ impl MemoryStore {
         let weight = self.weigher.as_ref().map_or(1, |weigh| {
             let info = EntryInfo {
                 key: key.text,
-                value: &*value,
+                value: &*held.value,
                 encoded_len,
             };
             weigh(&info).max(1)
@@ -91,14 +91,14 @@ impl MemoryStore {
             self.remove(key);
             return false;
         }
-        let held = Held { value, fresh_until };
+        let kept_until = held.kept_until();
         let mut out = SmallVec::new();
         self.entries
             .insert_with_lifecycle(StoredKey::new(key, weight), held, &mut out);
         for (pushed_out, held) in &out {
             self.count_pushed_out(key, pushed_out, held);
         }
-        self.sweeping.expect(fresh_until);
+        self.sweeping.expect(kept_until);
         self.ensure_sweeping();
         true
     }
@@ -108,7 +108,7 @@ impl MemoryStore {
         let now = self.clock.coarse();
         self.entries
             .remove(&key.into())
-            .is_some_and(|(_, held)| !held.is_expired(now))
+            .is_some_and(|(_, held)| held.is_fresh(now))
     }
 
     /// Removes every entry whose key `pattern` matches and `filter` lets pass; returns how many fresh ones there were.
@@ -149,7 +149,7 @@ impl MemoryStore {
         let now = self.clock.coarse();
         self.entries
             .remove_if(key, |_| true)
-            .is_some_and(|(_, held)| !held.is_expired(now))
+            .is_some_and(|(_, held)| held.is_fresh(now))
     }
 
     /// Removes everything. Takes about 0.1 µs an entry, locking for one entry at a time.
@@ -192,7 +192,7 @@ impl MemoryStore {
     fn give_back(&self, key: &KeyRef<'_>, now: Nanos) {
         if self
             .entries
-            .remove_if(key, |held| held.is_expired(now))
+            .remove_if(key, |held| held.is_gone(now))
             .is_some()
         {
             self.count_expired(1);
@@ -204,7 +204,7 @@ impl MemoryStore {
     }
 
     fn count_pushed_out(&self, inserted: KeyRef<'_>, key: &StoredKey, held: &Held) {
-        if held.is_expired(self.clock.coarse()) {
+        if held.is_gone(self.clock.coarse()) {
             self.count_expired(1);
         } else if inserted.text != key.text() {
             self.evicted.fetch_add(1, Ordering::Relaxed);
