@@ -26,7 +26,7 @@ const ROOMS: &[&[&str]] = &[
     ],
     &["pattern"],
     &["key"],
-    &["clock", "error", "telemetry"],
+    &["clock", "error", "sync", "telemetry"],
 ];
 
 #[test]

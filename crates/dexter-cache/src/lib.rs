@@ -197,13 +197,14 @@ mod pattern;
 mod policy;
 #[cfg_attr(
     not(feature = "http"),
-    expect(dead_code, reason = "only the HTTP layer makes and reads records")
+    allow(dead_code, reason = "only the HTTP layer makes and reads records")
 )]
 mod record;
 mod shape;
 mod share;
 mod site;
 mod stats;
+mod sync;
 mod target;
 mod telemetry;
 mod tier;

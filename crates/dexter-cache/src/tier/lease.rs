@@ -7,7 +7,7 @@
 //!
 //! A hit is one command. A miss is three: read, take the lease, store.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
