@@ -13,6 +13,7 @@ const ROOMS: &[&[&str]] = &[
         "builder",
         "values",
         "invalidate",
+        "meters",
         "cache",
         "load",
         "call",

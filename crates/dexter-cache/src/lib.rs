@@ -194,6 +194,8 @@ pub mod http;
 mod invalidate;
 mod key;
 mod load;
+#[cfg(feature = "metrics")]
+mod meters;
 mod pattern;
 mod policy;
 #[cfg_attr(

@@ -98,6 +98,8 @@ where
 
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&self, load: impl Future<Output = R>) -> R {
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&self.call);
         self.call.count(Event::Load);
         let flight = self.turn().ticket().flight_id();
         let chain = Arc::new(Chain {
