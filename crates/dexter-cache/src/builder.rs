@@ -314,7 +314,7 @@ impl CacheBuilder {
             let (weak, background) = (Arc::downgrade(&tier), Arc::clone(&background));
             flights.on_orphaned(move |key, token| {
                 if let Some(tier) = weak.upgrade() {
-                    drop(background.spawn(async move { tier.release(&key, token).await }));
+                    drop(background.spawn(tier.release(&key, token)));
                 }
             });
             tier

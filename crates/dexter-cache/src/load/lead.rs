@@ -170,6 +170,7 @@ where
         Some(Fill {
             call: Arc::clone(&self.call),
             arrival: turn.land(landed),
+            cut_off: tier.answer_for(&self.call.key),
             tier,
             lease,
             bytes,
@@ -229,8 +230,7 @@ impl<V> Lead<V> {
         let Some(tier) = self.call.cache.0.tier.clone() else {
             return;
         };
-        let (key, token) = (self.call.key.clone(), ticket.token());
-        let release = async move { tier.release(&key, token).await };
+        let release = tier.release(&self.call.key, ticket.token());
         drop(self.call.cache.0.background.spawn(release));
     }
 }

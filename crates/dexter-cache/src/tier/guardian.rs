@@ -14,7 +14,8 @@ use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 
-/// How often an idle backend is asked whether it is there, and how long the answer may take.
+/// How often an idle backend is asked whether it is there, and how long the answer may take where a call may not take
+/// longer.
 const LIVENESS: Duration = Duration::from_secs(2);
 const LIVENESS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long connecting and the ping may take; a backend may have a limit of its own.
@@ -209,7 +210,8 @@ impl Tier {
         if !quiet && !clock_is_old {
             return;
         }
-        let mut budget = Budget(LIVENESS_DEADLINE);
+        // Who allows a call more has a backend that needs more.
+        let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
             // A name or a proxy that leads to another server now.
             Ok(pong) if self.server.is_other(&pong) => {

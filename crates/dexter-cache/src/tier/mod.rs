@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::breaker::Breaker;
 use self::journal::Journal;
-pub(crate) use self::lease::{Acquired, Lease, Look};
+pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
