@@ -13,6 +13,7 @@ const ROOMS: &[&[&str]] = &[
         "values",
         "invalidate",
         "cache",
+        "deferred",
         "load",
         "call",
         "global",
