@@ -15,6 +15,7 @@ const ROOMS: &[&[&str]] = &[
         "invalidate",
         "meters",
         "cache",
+        "deferred",
         "load",
         "call",
         "global",

@@ -185,6 +185,7 @@ mod builder;
 mod cache;
 mod call;
 mod clock;
+mod deferred;
 mod error;
 mod flight;
 mod global;

@@ -94,6 +94,8 @@ impl Cache {
     /// under the key is removed when it is back. A value over the size limit is not stored; what was under the key is
     /// removed.
     ///
+    /// Within [`deferred`](Self::deferred) nothing is stored: the key is removed when the transaction ends.
+    ///
     /// In a backend values are JSON, which has no NaN and no infinities: they are written as `null`. A plain float does
     /// not read back from that, so the value is a miss; an `Option` of one reads back as `None`.
     ///
@@ -107,7 +109,8 @@ impl Cache {
     /// One round trip.
     pub async fn set<T: CacheValue>(&self, key: &Key, value: &T, ttl: Ttl) -> Result<(), Error> {
         let inner = &self.0;
-        if inner.is_off() {
+        // What a transaction writes may be undone yet.
+        if inner.is_off() || self.is_deferring() {
             return self.remove(key).await.map(drop);
         }
         let life = ttl.drawn(inner.config.jitter);

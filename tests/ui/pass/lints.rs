@@ -181,6 +181,23 @@ pub async fn write(id: u64) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Writes, sometimes.
+///
+/// # Errors
+///
+/// None.
+#[invalidates(get_issue(id), key = "raw:{id}", before, always, if = id > 0)]
+pub async fn write_before(id: u64) -> Result<(), std::fmt::Error> {
+    std::future::ready(Ok(())).await
+}
+
+/// Writes, and asks what came of it.
+#[invalidates(get_issue(id), get_issue(result.id), if = result.id > id && name.is_empty())]
+async fn write_if(id: u64, name: String) -> Issue {
+    drop(name);
+    Issue { id }
+}
+
 /// A trait.
 pub trait Reads {
     /// Reads.
@@ -221,5 +238,6 @@ fn main() {
         expecting(1, 2),
         not_send(1, (String::new(), 1)),
         client.write("x"),
+        write_if(1, String::new()),
     ));
 }

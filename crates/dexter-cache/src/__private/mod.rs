@@ -10,7 +10,7 @@ use std::future::Future;
 
 pub use std::boxed::Box;
 
-pub use self::invalidating::{Targets, invalidating};
+pub use self::invalidating::{Targets, invalidating, invalidating_always};
 pub use self::template::Text;
 pub use crate::cache::Cache;
 pub use crate::call::{Entered, Miss, enter};
