@@ -159,6 +159,7 @@ impl CacheBackend for MemoryBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             shared: false,
+            watch: false,
             ..Capabilities::all()
         }
     }
@@ -201,8 +202,7 @@ impl CacheBackend for MemoryBackend {
     async fn ping(&self) -> Result<Pong, Error> {
         Ok(Pong {
             clock_ms: Some(wall_ms()),
-            run_id: None,
-            uptime: None,
+            ..Pong::default()
         })
     }
 }
