@@ -111,8 +111,10 @@ impl Tier {
 
     /// Pings, replays the journal, empties memory, and trusts the backend again.
     async fn recover(&self) -> Result<(), Error> {
+        let losses = self.losses();
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
+        self.begin_anew(pong.watching);
         self.remind(&pong).await?;
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let mut replayed = 0;
@@ -134,6 +136,12 @@ impl Tier {
             self.replay(&batch).await?;
             replayed += batch.len();
             self.journal().done(replayer);
+        }
+        if self.losses() != losses {
+            // Told while the breaker was still open, when it changed nothing.
+            let lost = Error::new(ErrorKind::Unavailable, "lost again at once");
+            self.trip(&lost);
+            return Err(lost);
         }
         self.recovered_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);

@@ -11,6 +11,7 @@ mod lease;
 mod server;
 mod sweep;
 mod used;
+mod watch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -74,6 +75,7 @@ pub(crate) struct Tier {
     /// Backend time minus this machine's, in milliseconds.
     clock_offset: AtomicI64,
     watch: guardian::Watch,
+    watched: watch::Watched,
     closed: AtomicBool,
     errors: Errors,
     /// The backend denies conditional writes: leases are not taken any more.
@@ -99,7 +101,7 @@ impl Tier {
     ) -> Arc<Self> {
         let journal = Journal::new(config.namespace.is_some());
         let server = Server::new(config.namespace.is_some());
-        Arc::new(Self {
+        let tier = Arc::new(Self {
             capabilities: backend.capabilities(),
             config,
             fallback,
@@ -113,6 +115,7 @@ impl Tier {
             born: Instant::now(),
             clock_offset: AtomicI64::new(0),
             watch: guardian::Watch::default(),
+            watched: watch::Watched::default(),
             closed: AtomicBool::new(false),
             errors: Errors::new(),
             cas_denied: AtomicBool::new(false),
@@ -122,7 +125,9 @@ impl Tier {
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
-        })
+        });
+        tier.begin_watching();
+        tier
     }
 
     /// Whether the backend is asked: it answers, and everything that was removed without it has been replayed.
