@@ -196,7 +196,9 @@ impl Worker {
     async fn set(&mut self, no: KeyNo) {
         let version = self.world.bump(no);
         let begun = Instant::now();
-        let load = self.world.load_begins(self.process, no, Origin::Set, (0, begun));
+        let load = self
+            .world
+            .load_begins(self.process, no, Origin::Set, (0, begun));
         let fence = self
             .world
             .removal_begins(self.process, Covers::key(no), Kind::Set);

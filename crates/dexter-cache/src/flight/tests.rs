@@ -76,7 +76,7 @@ async fn followers_get_what_the_leader_brings() {
     assert!(flights.is_idle());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_leader_hands_over_to_exactly_one() {
     let flights = Flights::new();
     let turn = lead(&flights);
