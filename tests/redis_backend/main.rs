@@ -5,6 +5,7 @@ mod fences;
 mod life;
 mod refusals;
 mod sweeps;
+mod watching;
 
 use std::time::Duration;
 

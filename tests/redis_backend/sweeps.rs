@@ -254,3 +254,15 @@ async fn sweeps_take_turns() {
     patterns.dedup();
     assert_eq!(patterns, ["k*", "*"]);
 }
+
+/// A log-in that is refused is no refusal of the sweep: it may be done once the password is right again.
+#[tokio::test]
+async fn a_changed_password_makes_it_unavailable_and_not_denied() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]);
+    let mut admin = server.client();
+    let backend = connected(&server).await;
+    let reply = admin.call(&["CONFIG", "SET", "requirepass", "other"]);
+    assert_eq!(reply.unwrap(), Reply::Status("OK".to_owned()));
+    let failed = backend.remove_matching(&KeyPattern::new("*"), None).await;
+    assert_eq!(kind(failed), ErrorKind::Unavailable);
+}

@@ -47,11 +47,15 @@ pub(crate) struct Inner {
     pub(crate) off: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) warned_too_large: AtomicBool,
+    #[cfg(feature = "metrics")]
+    pub(crate) meters: crate::meters::Meters,
 }
 
 /// What the builder decided about calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    #[cfg(feature = "metrics")]
+    pub(crate) name: Arc<str>,
     pub(crate) jitter: f64,
     pub(crate) follow_timeout: Duration,
 }
@@ -288,33 +292,12 @@ impl Cache {
 
     /// What has happened so far, per prefix.
     pub fn stats(&self) -> Stats {
-        let inner = &self.0;
-        let mut stats = inner.counters.read();
-        let fallback = inner.tier.as_ref().map(|tier| &tier.fallback);
-        for store in fallback.into_iter().chain([&inner.memory]) {
-            stats.entries += store.len() as u64;
-            stats.evictions += store.evictions();
-            stats.expirations += store.expirations();
-            stats.too_heavy += store.refusals();
-        }
-        stats
+        self.0.stats()
     }
 
     /// How the cache is: which store serves, and what waits to be replayed. Asks nobody.
     pub fn health(&self) -> Health {
-        let Some(tier) = &self.0.tier else {
-            return Health::memory();
-        };
-        Health {
-            backend: Some(tier.backend_name()),
-            serving: if tier.is_trusted() {
-                Serving::Backend
-            } else {
-                Serving::Memory
-            },
-            journaled: tier.journal_len(),
-            clock_offset_ms: tier.clock_offset(),
-        }
+        self.0.health()
     }
 
     /// Makes cached functions simply run, until [`enable`](Self::enable). Invalidations still act, so that nothing
@@ -369,6 +352,34 @@ impl fmt::Debug for Cache {
 }
 
 impl Inner {
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        let fallback = self.tier.as_ref().map(|tier| &tier.fallback);
+        for store in fallback.into_iter().chain([&self.memory]) {
+            stats.entries += store.len() as u64;
+            stats.evictions += store.evictions();
+            stats.expirations += store.expirations();
+            stats.too_heavy += store.refusals();
+        }
+        stats
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let Some(tier) = &self.tier else {
+            return Health::memory();
+        };
+        Health {
+            backend: Some(tier.backend_name()),
+            serving: if tier.is_trusted() {
+                Serving::Backend
+            } else {
+                Serving::Memory
+            },
+            journaled: tier.journal_len(),
+            clock_offset_ms: tier.clock_offset(),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         self.off.load(Ordering::Relaxed)

@@ -174,6 +174,7 @@
 //! | `redis` | yes | [`RedisBackend`](backend::RedisBackend) and `redis://` addresses |
 //! | `http` | no | the layer for tower and hyper |
 //! | `axum` | no | `axum::Json` as a cacheable value; implies `http` |
+//! | `test-util` | no | [`test_util`]: a clock to set, backends that fail on command or record, the suite every backend must pass |
 //!
 //! A backend, and the waiting of callers for each other, need a tokio runtime with its timer enabled.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -196,19 +197,25 @@ pub mod http;
 mod invalidate;
 mod key;
 mod load;
+#[cfg(feature = "metrics")]
+mod meters;
 mod pattern;
 mod policy;
 #[cfg_attr(
     not(feature = "http"),
-    expect(dead_code, reason = "only the HTTP layer makes and reads records")
+    allow(dead_code, reason = "only the HTTP layer makes and reads records")
 )]
 mod record;
 mod shape;
 mod share;
 mod site;
 mod stats;
+mod sync;
 mod target;
 mod telemetry;
+#[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 mod tier;
 mod ttl;
 mod values;

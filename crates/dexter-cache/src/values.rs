@@ -52,9 +52,11 @@ impl Cache {
     /// One round trip for every 500 keys.
     pub async fn get_many<T: CacheValue>(&self, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
         let inner = &self.0;
+        if let Some(tier) = &inner.tier {
+            tier.guard();
+        }
         let values = match &inner.tier {
             Some(tier) if tier.is_trusted() && !inner.is_off() => {
-                tier.guard();
                 match tier.get_many(keys, &mut tier.budget()).await {
                     Ok(found) => {
                         let codec = Codec::<T>::JSON;
@@ -181,15 +183,13 @@ impl Cache {
         if let Some((value, _)) = inner.in_memory::<V>(key, local) {
             return Some(value);
         }
-        let tier = inner
-            .tier
-            .as_ref()
-            .filter(|tier| !local && tier.is_trusted())?;
+        let tier = inner.tier.as_ref().filter(|_| !local)?;
+        // Also where nothing can be read: a process that does nothing but read finds the backend again.
+        tier.guard();
         // What is there may be what is just being removed.
-        if inner.flights.is_covered(key) {
+        if !tier.is_trusted() || inner.flights.is_covered(key) {
             return None;
         }
-        tier.guard();
         let bytes = match tier.get(key, &mut tier.budget()).await {
             Ok(bytes) => bytes?,
             Err(error) => {

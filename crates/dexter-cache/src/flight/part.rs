@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SemaphorePermit;
 
 use super::{Flight, Landed, MAX_TURNS, Shard, Ticket, Turn, Waited};
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 impl Flight {
     /// A number that tells this flight from every other one that is alive.

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
-use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 
-/// How often an idle backend is asked whether it is there, and how long the answer may take.
+/// How often an idle backend is asked whether it is there, and how long the answer may take where a call may not take
+/// longer.
 const LIVENESS: Duration = Duration::from_secs(2);
 const LIVENESS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long connecting and the ping may take; a backend may have a limit of its own.
@@ -111,8 +111,10 @@ impl Tier {
 
     /// Pings, replays the journal, empties memory, and trusts the backend again.
     async fn recover(&self) -> Result<(), Error> {
+        let losses = self.losses();
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
+        self.begin_anew(pong.watching);
         self.remind(&pong).await?;
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let mut replayed = 0;
@@ -134,6 +136,12 @@ impl Tier {
             self.replay(&batch).await?;
             replayed += batch.len();
             self.journal().done(replayer);
+        }
+        if self.losses() != losses {
+            // Told while the breaker was still open, when it changed nothing.
+            let lost = Error::new(ErrorKind::Unavailable, "lost again at once");
+            self.trip(&lost);
+            return Err(lost);
         }
         self.recovered_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);
@@ -210,7 +218,8 @@ impl Tier {
         if !quiet && !clock_is_old {
             return;
         }
-        let mut budget = Budget(LIVENESS_DEADLINE);
+        // Who allows a call more has a backend that needs more.
+        let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
             // A name or a proxy that leads to another server now.
             Ok(pong) if self.server.is_other(&pong) => {
@@ -227,7 +236,7 @@ impl Tier {
         self.clock_read_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);
         if let Some(theirs) = pong.clock_ms {
-            let offset = i128::from(theirs) - i128::from(clock::wall_ms());
+            let offset = i128::from(theirs) - i128::from(self.config.clock.wall_ms());
             self.clock_offset
                 .store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
         }

@@ -11,6 +11,7 @@ mod lease;
 mod server;
 mod sweep;
 mod used;
+mod watch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -26,13 +27,13 @@ use tokio::time::Instant;
 
 use self::breaker::Breaker;
 use self::journal::Journal;
-pub(crate) use self::lease::{Acquired, Lease, Look};
+pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
 use crate::backend::memory::MemoryStore;
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
-use crate::clock;
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::key::Key;
@@ -53,6 +54,8 @@ pub(crate) struct TierConfig {
     pub(crate) lease_ttl: Duration,
     pub(crate) max_value: usize,
     pub(crate) trust_snapshot: bool,
+    /// What time it is on this machine.
+    pub(crate) clock: Clock,
 }
 
 /// See the module.
@@ -72,6 +75,7 @@ pub(crate) struct Tier {
     /// Backend time minus this machine's, in milliseconds.
     clock_offset: AtomicI64,
     watch: guardian::Watch,
+    watched: watch::Watched,
     closed: AtomicBool,
     errors: Errors,
     /// The backend denies conditional writes: leases are not taken any more.
@@ -97,7 +101,7 @@ impl Tier {
     ) -> Arc<Self> {
         let journal = Journal::new(config.namespace.is_some());
         let server = Server::new(config.namespace.is_some());
-        Arc::new(Self {
+        let tier = Arc::new(Self {
             capabilities: backend.capabilities(),
             config,
             fallback,
@@ -111,6 +115,7 @@ impl Tier {
             born: Instant::now(),
             clock_offset: AtomicI64::new(0),
             watch: guardian::Watch::default(),
+            watched: watch::Watched::default(),
             closed: AtomicBool::new(false),
             errors: Errors::new(),
             cas_denied: AtomicBool::new(false),
@@ -120,7 +125,9 @@ impl Tier {
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
-        })
+        });
+        tier.begin_watching();
+        tier
     }
 
     /// Whether the backend is asked: it answers, and everything that was removed without it has been replayed.
@@ -148,7 +155,10 @@ impl Tier {
 
     /// The time on the backend's clock, in milliseconds since the Unix epoch.
     pub(crate) fn backend_ms(&self) -> u64 {
-        clock::wall_ms().saturating_add_signed(self.clock_offset())
+        self.config
+            .clock
+            .wall_ms()
+            .saturating_add_signed(self.clock_offset())
     }
 
     /// What the envelope of a value says that is stored now and fresh for `life`.
