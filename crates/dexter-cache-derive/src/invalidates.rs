@@ -309,6 +309,12 @@ impl Resolved {
             is_arg(name) || name == "result" || (name == "self" && function.receiver.is_some())
         };
         let (tokens, mentioned) = match target {
+            Target::Call(keys) if is_matching(keys) => {
+                let keys = names_cloned(keys, function);
+                let span = keys.span().resolved_at(Span::mixed_site());
+                let pattern = quote_spanned!(span=> ::core::convert::From::from(#keys));
+                (quote!(#targets.pattern(#pattern);), keys.to_token_stream())
+            }
             Target::Call(call) => {
                 let key = call_of_key(call, function)?;
                 (quote!(#targets.key(#key);), call.to_token_stream())
@@ -340,6 +346,38 @@ impl Resolved {
 fn uses_result(tokens: impl ToTokens, function: &Function) -> bool {
     let mut names = function.args.iter().flat_map(Arg::bindings);
     !names.any(|name| name == "result") && names::mentions_word(tokens, "result")
+}
+
+/// Whether this is `list_issues::matching().project(id)`, or `Self::analytics_matching().part("range", &range)`.
+fn is_matching(call: &Expr) -> bool {
+    fn begins(call: &Expr) -> bool {
+        match call {
+            Expr::MethodCall(call) => begins(&call.receiver),
+            Expr::Call(ExprCall { func, args, .. }) if args.is_empty() => match &**func {
+                Expr::Path(path) if path.path.segments.len() > 1 => {
+                    path.path.segments.last().is_some_and(|last| {
+                        last.ident == "matching" || last.ident.to_string().ends_with("_matching")
+                    })
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+    matches!(call, Expr::MethodCall(_)) && begins(call)
+}
+
+/// The same, with arguments of the writer cloned.
+fn names_cloned(call: &Expr, function: &Function) -> Expr {
+    let mut call = call.clone();
+    let mut next = &mut call;
+    while let Expr::MethodCall(method) = next {
+        for arg in &mut method.args {
+            *arg = Expr::Verbatim(argument(arg, function));
+        }
+        next = &mut method.receiver;
+    }
+    call
 }
 
 /// `get_issue(id)` as `get_issue::key(id)`.

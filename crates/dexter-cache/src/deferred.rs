@@ -173,13 +173,14 @@ impl Drop for Open {
 impl Deferral {
     /// Hands `targets` to the transaction that this task is in, if it is in one on `cache`; else gives them back.
     pub(crate) fn collect(cache: &Cache, mut targets: Vec<Target>) -> Result<(), Vec<Target>> {
-        let mut next = Scope::with(|scope| scope.and_then(|scope| scope.deferral.clone()));
+        let innermost = Scope::with(|scope| scope.and_then(|scope| scope.deferral.clone()));
+        let mut next = innermost.as_ref();
         while let Some(deferral) = next {
             targets = match deferral.take_in(cache, targets) {
                 Ok(()) => return Ok(()),
                 Err(targets) => targets,
             };
-            next = deferral.outer.clone();
+            next = deferral.outer.as_ref();
         }
         Err(targets)
     }

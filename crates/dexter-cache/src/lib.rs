@@ -108,7 +108,9 @@
 //! # Invalidation
 //!
 //! By key ([`Cache::remove`], `get_issue::remove(7)`), by pattern ([`Cache::invalidate`]) and altogether
-//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. A pattern walks the whole database of Redis, a thousand
+//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. `list_issues::matching().project("web")` is the pattern
+//! for the keys in which a part has just that value ([`Matching`]). Removals within a database transaction wait for its
+//! end in [`Cache::deferred`]. A pattern walks the whole database of Redis, a thousand
 //! keys a round trip: prefer keys where you can name them. Every removing call tells how far it has reached
 //! ([`Invalidated`]).
 //!
@@ -237,7 +239,7 @@ pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
 pub use health::{Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
-pub use pattern::KeyPattern;
+pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;
 pub use stats::{Counts, Stats};
 pub use target::{Invalidated, Reach};

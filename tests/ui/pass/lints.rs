@@ -181,6 +181,12 @@ pub async fn write(id: u64) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Parts with odd names.
+#[cached(ttl = "1m")]
+pub async fn odd(r#type: u8, remove: &str, clone: bool, next: u8) -> usize {
+    remove.len() + usize::from(r#type) + usize::from(clone) + usize::from(next)
+}
+
 /// Writes, sometimes.
 ///
 /// # Errors
@@ -192,7 +198,7 @@ pub async fn write_before(id: u64) -> Result<(), std::fmt::Error> {
 }
 
 /// Writes, and asks what came of it.
-#[invalidates(get_issue(id), get_issue(result.id), if = result.id > id && name.is_empty())]
+#[invalidates(get_issue(id), get_issue(result.id), list_issues::matching().project(&name), if = result.id > id && name.is_empty())]
 async fn write_if(id: u64, name: String) -> Issue {
     drop(name);
     Issue { id }
@@ -239,5 +245,8 @@ fn main() {
         not_send(1, (String::new(), 1)),
         client.write("x"),
         write_if(1, String::new()),
+        list_issues::matching().project("x").status(None).remove(),
+        get_issue::matching().id(1).pattern(),
+        Client::analytics_matching().part("order", &Order::Newest),
     ));
 }

@@ -12,7 +12,7 @@ use crate::target::Target;
 /// What a writer makes stale, and when it is removed.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
-    targets: Vec<Target>,
+    list: Vec<Target>,
     before: bool,
     off: bool,
 }
@@ -20,18 +20,18 @@ pub struct Targets {
 impl Targets {
     pub const fn new() -> Self {
         Self {
-            targets: Vec::new(),
+            list: Vec::new(),
             before: false,
             off: false,
         }
     }
 
     pub fn key(&mut self, key: Key) {
-        self.targets.push(Target::Key(key));
+        self.list.push(Target::Key(key));
     }
 
     pub fn pattern(&mut self, pattern: KeyPattern) {
-        self.targets.push(Target::Pattern(pattern));
+        self.list.push(Target::Pattern(pattern));
     }
 
     /// Before the writer runs, too.
@@ -45,7 +45,7 @@ impl Targets {
     }
 
     fn take(&mut self) -> Vec<Target> {
-        let targets = std::mem::take(&mut self.targets);
+        let targets = std::mem::take(&mut self.list);
         if self.off { Vec::new() } else { targets }
     }
 }

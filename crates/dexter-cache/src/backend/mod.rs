@@ -155,6 +155,9 @@ pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
     /// Removes every key that `pattern` matches and `filter` lets pass; returns how many. Keys that are there when the
     /// call begins and still there when the sweep reaches them are removed; keys written meanwhile may or may not be.
     ///
+    /// A store that is handed the glob ([`KeyPattern::as_bytes`]) may find more than is meant; the cache's filter does
+    /// not let that pass.
+    ///
     /// # Errors
     ///
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where the backend cannot enumerate its keys: never a false `0`.
