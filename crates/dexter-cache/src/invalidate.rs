@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::Fence;
 use crate::target::{Invalidated, Reach, Target};
 use crate::telemetry::TARGET;
+use crate::tier::Tier;
 
 /// An invalidation that has begun: no load that began before is stored or shared any more, and memory no longer
 /// answers for what it covers.
@@ -93,6 +94,8 @@ impl Cache {
                 removed += u64::from(inner.memory.remove(key));
                 if let Some(tier) = &inner.tier {
                     removed += u64::from(tier.fallback.remove(key));
+                    // A copy of what the backend holds: not counted.
+                    tier.evict(key);
                 }
             }
         }
@@ -123,6 +126,9 @@ impl Removal {
                 };
             }
         }
+        if let Some(tier) = &self.inner.tier {
+            self.search_l1(tier).await;
+        }
         let mut invalidated = Invalidated {
             removed,
             reach: Reach::Applied,
@@ -149,6 +155,23 @@ impl Removal {
     }
 }
 
+impl Removal {
+    /// Removes the copies in L1 of what wide targets cover.
+    async fn search_l1(&self, tier: &Tier) {
+        for target in &self.targets {
+            match target {
+                Target::Key(_) => {}
+                Target::Pattern(pattern) => {
+                    if let Some(l1) = tier.seal_l1() {
+                        l1.remove_matching(pattern, None).await;
+                    }
+                }
+                Target::Everything => tier.empty_l1(),
+            }
+        }
+    }
+}
+
 impl Drop for Removal {
     /// Cut off, because the runtime ends or there is none: nothing can be awaited here, so memory lets go of
     /// everything that might be meant, and the backend is told before it is trusted again.
@@ -166,6 +189,7 @@ impl Drop for Removal {
         if let Some(tier) = &self.inner.tier {
             if !only_keys {
                 tier.fallback.clear();
+                tier.empty_l1();
             }
             tier.postpone(&self.targets);
         }

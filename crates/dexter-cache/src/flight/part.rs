@@ -62,14 +62,12 @@ impl Ticket {
         self.flight.fenced.load(Ordering::Relaxed)
     }
 
-    /// Runs `insert` unless a fence has marked the flight, in one step with that question.
-    pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
+    /// Runs `insert` unless a fence has marked the flight, in one step with that question. It must run no code of the
+    /// user, which may call the cache: what it pushes out it returns, to be dropped after the step.
+    pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
         let _shard = self.flights.shard(&self.key);
         let open = !self.flight.fenced.load(Ordering::Relaxed);
-        if open {
-            insert(&self.key);
-        }
-        open
+        open.then(|| insert(&self.key))
     }
 
     /// Takes the flight off the map, so that nobody joins it any more.
