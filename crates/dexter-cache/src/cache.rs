@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::backend::memory::MemoryStore;
+use crate::backend::memory::{Held, MemoryStore};
 use crate::background::Background;
 use crate::builder::CacheBuilder;
 use crate::call::{self, Entered, Traits};
@@ -354,8 +354,8 @@ impl fmt::Debug for Cache {
 impl Inner {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.counters.read();
-        let fallback = self.tier.as_ref().map(|tier| &tier.fallback);
-        for store in fallback.into_iter().chain([&self.memory]) {
+        let stores = self.tier.iter().flat_map(|tier| tier.stores());
+        for store in stores.chain([&self.memory]) {
             stats.entries += store.len() as u64;
             stats.evictions += store.evictions();
             stats.expirations += store.expirations();
@@ -385,12 +385,12 @@ impl Inner {
         self.off.load(Ordering::Relaxed)
     }
 
-    /// The memory that calls are answered from now, if there is one.
+    /// What the memory that calls are answered from now holds under `key`.
     #[inline]
-    pub(crate) fn serving_memory(&self, local: bool) -> Option<&MemoryStore> {
+    pub(crate) fn held(&self, key: &Key, local: bool) -> Option<Held> {
         match &self.tier {
-            Some(tier) if !local => (!tier.is_trusted()).then_some(&*tier.fallback),
-            _ => Some(&*self.memory),
+            Some(tier) if !local => tier.in_memory(key),
+            _ => self.memory.get(key),
         }
     }
 

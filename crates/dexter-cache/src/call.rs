@@ -203,7 +203,7 @@ impl Inner {
     ) -> Option<(V, Nanos)> {
         let Held {
             value, fresh_until, ..
-        } = self.serving_memory(local)?.get(key)?;
+        } = self.held(key, local)?;
         // A sweep that is under way may not have come to this entry yet.
         if self.flights.is_swept(key) {
             return None;

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::Fence;
 use crate::target::{Invalidated, Reach, Target};
 use crate::telemetry::TARGET;
+use crate::tier::Tier;
 
 /// An invalidation that has begun: no load that began before is stored or shared any more, and memory no longer
 /// answers for what it covers.
@@ -123,6 +124,10 @@ impl Inner {
         let Target::Key(key) = target else {
             return 0;
         };
+        if let Some(tier) = &self.tier {
+            // A copy of what the backend holds: not counted.
+            tier.evict(key);
+        }
         let fallback = self.tier.as_ref().map(|tier| &tier.fallback);
         fallback
             .into_iter()
@@ -148,6 +153,9 @@ impl Removal {
                     }
                 };
             }
+        }
+        if let Some(tier) = &self.inner.tier {
+            self.search_l1(tier).await;
         }
         let mut invalidated = Invalidated {
             removed,
@@ -175,6 +183,23 @@ impl Removal {
     }
 }
 
+impl Removal {
+    /// Removes the copies in L1 of what wide targets cover.
+    async fn search_l1(&self, tier: &Tier) {
+        for target in &self.targets {
+            match target {
+                Target::Key(_) => {}
+                Target::Pattern(pattern) => {
+                    if let Some(l1) = tier.seal_l1() {
+                        l1.remove_matching(pattern, None).await;
+                    }
+                }
+                Target::Everything => tier.empty_l1(),
+            }
+        }
+    }
+}
+
 impl Drop for Removal {
     /// Cut off, because the runtime ends or there is none: nothing can be awaited here, so memory lets go of
     /// everything that might be meant, and the backend is told before it is trusted again.
@@ -192,6 +217,7 @@ impl Drop for Removal {
         if let Some(tier) = &self.inner.tier {
             if !only_keys {
                 tier.fallback.clear();
+                tier.empty_l1();
             }
             tier.postpone(&self.targets);
         }

@@ -7,11 +7,12 @@ use crate::backend::memory::Held;
 use crate::cache::Cache;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::flight::Shared;
 use crate::key::Key;
 use crate::shape::{CacheValue, Codec};
 use crate::stats::{Event, PrefixId};
 use crate::target::Target;
-use crate::tier::Tier;
+use crate::tier::{Asked, Tier};
 use crate::ttl::Ttl;
 use crate::wire::{self, Found};
 
@@ -56,20 +57,7 @@ impl Cache {
             tier.guard();
         }
         let values = match &inner.tier {
-            Some(tier) if tier.is_trusted() && !inner.is_off() => {
-                match tier.get_many(keys, &mut tier.budget()).await {
-                    Ok(found) => {
-                        let codec = Codec::<T>::JSON;
-                        let values = keys.iter().zip(found).map(|(key, bytes)| {
-                            // What is there may be what is just being removed.
-                            let bytes = bytes.filter(|_| !inner.flights.is_covered(key))?;
-                            self.open(tier, &bytes, 0, codec, PrefixId::of(key.prefix()))
-                        });
-                        values.collect()
-                    }
-                    Err(_) => vec![None; keys.len()],
-                }
-            }
+            Some(tier) if tier.is_trusted() && !inner.is_off() => self.read_many(tier, keys).await,
             _ if inner.is_off() => vec![None; keys.len()],
             _ => keys
                 .iter()
@@ -85,6 +73,38 @@ impl Cache {
             inner.counters.add(PrefixId::of(key.prefix()), event);
         }
         Ok(values)
+    }
+
+    async fn read_many<T: CacheValue>(&self, tier: &Arc<Tier>, keys: &[Key]) -> Vec<Option<T>> {
+        let inner = &self.0;
+        tier.guard();
+        let mut values: Vec<Option<T>> = keys
+            .iter()
+            .map(|key| inner.in_memory(key, false).map(|(value, _)| value))
+            .collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| values[*at].is_none()).collect();
+        if missing.is_empty() {
+            return values;
+        }
+        let wanted: Vec<&Key> = missing.iter().map(|at| &keys[*at]).collect();
+        // `None` for what a fence covers: what is there may be what is just being removed.
+        let ask = |key: &&Key| {
+            let asked = Asked::default();
+            tier.ask(key, &asked);
+            (!inner.flights.is_covered(key)).then_some(asked)
+        };
+        let asked: Vec<Option<Asked>> = wanted.iter().map(ask).collect();
+        let Ok(found) = tier.get_many(&wanted, &mut tier.budget()).await else {
+            return values;
+        };
+        for ((at, bytes), asked) in missing.into_iter().zip(found).zip(asked) {
+            let key = &keys[at];
+            let asked = asked.filter(|_| !inner.flights.is_covered(key));
+            values[at] = bytes
+                .zip(asked)
+                .and_then(|(bytes, asked)| self.open(tier, key, &asked, &bytes, 0, Codec::JSON));
+        }
+        values
     }
 
     /// Stores `value` under `key` for `ttl`, in place of what is there. Loads of the key that are under way are not
@@ -138,6 +158,7 @@ impl Cache {
         // A value of a `local` function may lie under the same key.
         inner.memory.remove(key);
         tier.fallback.remove(key);
+        tier.evict(key);
         match tier
             .set(key, bytes, life, When::Always, &mut tier.budget())
             .await
@@ -154,12 +175,14 @@ impl Cache {
                 let life = life.min(tier.config.fallback_ttl);
                 let fresh_until = clock::after(inner.clock.now(), life);
                 let held = Held::new(Arc::new(value.clone()), fresh_until);
+                let mut weighed = Some(tier.fallback.weigh(key, held, None));
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
-                inner.flights.under_lock(key, || {
-                    if !tier.is_trusted() {
-                        tier.fallback.insert(key, held, None);
-                    }
+                // Dropping values runs code of the user, so what is pushed out leaves the lock.
+                let put = inner.flights.under_lock(key.hash(), || {
+                    let weighed = weighed.take_if(|_| !tier.is_trusted());
+                    weighed.map(|weighed| tier.fallback.put(weighed))
                 });
+                drop(put);
             }
         }
         Ok(())
@@ -186,6 +209,8 @@ impl Cache {
         let tier = inner.tier.as_ref().filter(|_| !local)?;
         // Also where nothing can be read: a process that does nothing but read finds the backend again.
         tier.guard();
+        let asked = Asked::default();
+        tier.ask(key, &asked);
         // What is there may be what is just being removed.
         if !tier.is_trusted() || inner.flights.is_covered(key) {
             return None;
@@ -199,18 +224,22 @@ impl Cache {
                 return None;
             }
         };
-        self.open(tier, &bytes, version, codec, prefix)
+        self.open(tier, key, &asked, &bytes, version, codec)
     }
 
-    /// The value in an envelope.
+    /// The value in an envelope, which L1 keeps where there is one.
     fn open<V>(
         &self,
         tier: &Tier,
+        key: &Key,
+        asked: &Asked,
         bytes: &[u8],
         version: u32,
         codec: Codec<V>,
-        prefix: PrefixId,
-    ) -> Option<V> {
+    ) -> Option<V>
+    where
+        V: Clone + Send + Sync + 'static,
+    {
         let value = match wire::read(bytes, wire::fingerprint::<V>(version)) {
             Found::Lease { .. } => return None,
             // Kept beyond its time only by the lease of a refresh.
@@ -220,10 +249,18 @@ impl Cache {
             {
                 return None;
             }
-            Found::Value(entry) => codec.decode.and_then(|decode| decode(entry.payload).ok()),
+            Found::Value(entry) => {
+                let value = codec.decode.and_then(|decode| decode(entry.payload).ok());
+                if let Some(value) = &value {
+                    let shared = || -> Shared { Arc::new(value.clone()) };
+                    tier.keep(key, shared, &entry.about, asked, None);
+                }
+                value
+            }
             Found::Foreign => None,
         };
         if value.is_none() {
+            let prefix = PrefixId::of(key.prefix());
             self.0.counters.add(prefix, Event::Unusable);
         }
         value

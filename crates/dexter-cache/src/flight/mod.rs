@@ -204,9 +204,10 @@ impl Flights {
         self.is_swept(key) || self.shard(key).get(key).is_some_and(|slot| slot.fences > 0)
     }
 
-    /// Runs `act` in one step with what is decided about `key`.
-    pub(crate) fn under_lock<R>(&self, key: &Key, act: impl FnOnce() -> R) -> R {
-        let _shard = self.shard(key);
+    /// Runs `act` in one step with what is decided about the keys of this hash. It must run no code of the user: what
+    /// it takes out it returns, to be dropped after the step.
+    pub(crate) fn under_lock<R>(&self, hash: u64, act: impl FnOnce() -> R) -> R {
+        let _shard = self.shard_of(hash);
         act()
     }
 
@@ -300,8 +301,12 @@ impl Flights {
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        self.shard_of(key.hash())
+    }
+
+    fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The upper bits: the map inside the shard uses the lower ones.
-        lock(&self.shards[(key.hash() >> 40) as usize % SHARDS])
+        lock(&self.shards[(hash >> 40) as usize % SHARDS])
     }
 }
 

@@ -74,14 +74,11 @@ impl Ticket {
         !self.flight.fenced.load(Ordering::Relaxed) && shard.get(&self.key).is_some_and(in_the_map)
     }
 
-    /// Runs `insert` if the flight may be stored, in one step with that question.
-    pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
+    /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which
+    /// may call the cache: what it pushes out it returns, to be dropped after the step.
+    pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
         let shard = self.flights.shard(&self.key);
-        let open = self.is_open(&shard);
-        if open {
-            insert(&self.key);
-        }
-        open
+        self.is_open(&shard).then(|| insert(&self.key))
     }
 
     /// Takes the flight off the map, so that nobody joins it any more.

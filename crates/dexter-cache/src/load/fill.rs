@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::memory::Held;
+use crate::backend::memory::{Held, MemoryStore};
 use crate::call::Call;
 use crate::clock;
 use crate::flight::{Arrival, Shared, Ticket};
-use crate::key::Key;
 use crate::stats::Event;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -49,6 +48,8 @@ impl Fill {
             .await
         {
             Ok(true) => {
+                // What L1 holds is older; where changes are told, it is gone already.
+                tier.evict(&call.key);
                 // A backend that cannot compare may have stored what an invalidation had just removed.
                 if !lease.is_compared() && ticket.is_fenced() {
                     call.count(Event::Fenced);
@@ -68,18 +69,31 @@ impl Fill {
     }
 }
 
-/// Runs `insert` unless the flight is fenced, and counts which it was.
-pub(super) fn keep(call: &Call, ticket: &Ticket, insert: impl FnOnce(&Key) -> bool) -> bool {
-    let mut stored = false;
-    if ticket.store(|key| stored = insert(key)) {
-        call.count(if stored {
-            Event::Stored
-        } else {
-            Event::TooLarge
-        });
-    } else {
+/// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
+/// question, and counts which it was.
+pub(super) fn keep(
+    call: &Call,
+    ticket: &Ticket,
+    store: &MemoryStore,
+    held: Held,
+    open: impl FnOnce() -> bool,
+) -> bool {
+    // The lock of the flight is held over the second half only: weighing and dropping values run code of the user.
+    let mut weighed = Some(store.weigh(&call.key, held, None));
+    let put = ticket.store(|_| {
+        let weighed = weighed.take_if(|_| open());
+        weighed.map(|weighed| store.put(weighed))
+    });
+    let Some(put) = put else {
         call.count(Event::Fenced);
-    }
+        return false;
+    };
+    let stored = put.is_some_and(|put| put.stored);
+    call.count(if stored {
+        Event::Stored
+    } else {
+        Event::TooLarge
+    });
     stored
 }
 
@@ -97,11 +111,7 @@ pub(super) fn keep_in_fallback(
     }
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
-    let stored = keep(call, ticket, |key| {
-        !tier.is_trusted()
-            && tier
-                .fallback
-                .insert(key, Held::new(shared, fresh_until), None)
-    });
+    let held = Held::new(shared, fresh_until);
+    let stored = keep(call, ticket, &tier.fallback, held, || !tier.is_trusted());
     if stored { life } else { Duration::ZERO }
 }

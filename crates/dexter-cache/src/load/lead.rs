@@ -18,7 +18,7 @@ use crate::policy::Policy;
 use crate::shape::Codec;
 use crate::stats::Event;
 use crate::telemetry::TARGET;
-use crate::tier::{Acquired, Lease, Look, Tier};
+use crate::tier::{Acquired, Asked, Lease, Look, Tier};
 use crate::wire;
 
 tokio::task_local! {
@@ -83,6 +83,11 @@ where
         let call = Arc::clone(&self.call);
         let decode = self.codec.decode;
         let look = Look {
+            asked: Asked::default(),
+            keep: &|value: &V, about, asked| {
+                let shared = || -> Shared { Arc::new(value.clone()) };
+                tier.keep(&call.key, shared, about, asked, Some(self.turn().ticket()));
+            },
             key: &call.key,
             fingerprint: wire::fingerprint::<V>(call.traits.version),
             decode: &move |bytes| decode.and_then(|decode| decode(bytes).ok()),
@@ -147,12 +152,10 @@ where
             loaded: true,
         };
         let Some(tier) = self.tier() else {
-            let stored = !life.is_zero()
-                && keep(&self.call, turn.ticket(), |key| {
-                    inner
-                        .memory
-                        .insert(key, Held::new(shared, fresh_until), None)
-                });
+            let stored = !life.is_zero() && {
+                let held = Held::new(shared, fresh_until);
+                keep(&self.call, turn.ticket(), &inner.memory, held, || true)
+            };
             self.call
                 .answered(if stored { life } else { Duration::ZERO });
             drop(turn.land(landed));

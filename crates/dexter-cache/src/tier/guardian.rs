@@ -112,9 +112,10 @@ impl Tier {
     /// Pings, replays the journal, empties memory, and trusts the backend again.
     async fn recover(&self) -> Result<(), Error> {
         let losses = self.losses();
+        let asked = self.moment();
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
-        self.begin_anew(pong.watching);
+        self.begin_anew(pong.watching, asked);
         self.remind(&pong).await?;
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let mut replayed = 0;
@@ -214,7 +215,7 @@ impl Tier {
 
     async fn check(&self) {
         let now = self.since_birth(Instant::now());
-        let quiet = now.saturating_sub(self.breaker.last_success()) >= nanos(LIVENESS) / 2;
+        let quiet = self.until_quiet(now).is_zero();
         let clock_is_old =
             now.saturating_sub(self.clock_read_at.load(Ordering::Relaxed)) > nanos(CLOCK_AGE);
         if !quiet && !clock_is_old {
@@ -232,6 +233,24 @@ impl Tier {
             Err(error) if quiet => self.trip(&error),
             Err(_) => {}
         }
+    }
+
+    /// How long the guardian of a trusted backend rests.
+    fn until_check(&self) -> Duration {
+        let now = self.since_birth(Instant::now());
+        self.known_at().map_or(LIVENESS, |_| {
+            self.until_quiet(now).max(Duration::from_millis(1))
+        })
+    }
+
+    /// How long until an idle backend is asked whether it is there.
+    fn until_quiet(&self, now: u64) -> Duration {
+        let (since, allowed) = match self.known_at() {
+            // L1 answers for as long as this says, so it is counted from when something was asked, not answered.
+            Some(known_at) => (known_at, nanos(LIVENESS)),
+            None => (self.breaker.last_success(), nanos(LIVENESS) / 2),
+        };
+        Duration::from_nanos((since.saturating_add(allowed)).saturating_sub(now))
     }
 
     fn set_clock(&self, pong: &Pong) {
@@ -270,7 +289,7 @@ impl Post {
         while let Some(tier) = self.still_on_duty() {
             if tier.is_trusted() {
                 // A guardian that waits must not keep the cache alive: dropping the last handle wakes it.
-                let _ = timeout(LIVENESS, tier.wake.notified()).await;
+                let _ = timeout(tier.until_check(), tier.wake.notified()).await;
                 if tier.is_trusted() && !tier.closed.load(Ordering::SeqCst) {
                     tier.check().await;
                 }

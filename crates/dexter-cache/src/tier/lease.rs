@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Budget, Tier};
+use super::{Asked, Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::target::Target;
-use crate::wire::{self, Found, Stamp, Times};
+use crate::wire::{self, About, Found, Stamp, Times};
 
 /// How often a compare-and-set may lose to another process before the caller loads without a lease.
 const ATTEMPTS: usize = 4;
@@ -54,8 +54,13 @@ pub(crate) enum Acquired<T> {
     Alone,
 }
 
+/// Called with a fresh value as it was read, so that L1 keeps it.
+pub(crate) type Keep<'a, T> = &'a (dyn Fn(&T, &About, &Asked) + Send + Sync);
+
 /// How a look-up is done.
 pub(crate) struct Look<'a, T> {
+    pub(crate) asked: Asked,
+    pub(crate) keep: Keep<'a, T>,
     pub(crate) key: &'a Key,
     pub(crate) fingerprint: u64,
     pub(crate) decode: &'a (dyn Fn(&[u8]) -> Option<T> + Send + Sync),
@@ -104,6 +109,7 @@ impl Tier {
         let mut lost = 0;
         while lost < ATTEMPTS {
             let left = budget.0;
+            self.ask(look.key, &look.asked);
             // An error has been counted by the breaker. The caller gets its value all the same.
             let Ok(step) = self.step(look, budget).await else {
                 return Acquired::Alone;
@@ -117,7 +123,8 @@ impl Tier {
                     }
                     // A backend that answers is not what the budget is about: waiting has a bound of its own.
                     budget.0 = left;
-                    sleep(poll.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+                    let pause = poll.mul_f64(0.75 + fastrand::f64() / 2.0);
+                    self.until_changed(look.key, &look.asked, pause).await;
                     poll = (poll * 2).min(LONGEST_POLL);
                 }
             }
@@ -178,6 +185,7 @@ impl Tier {
                 let times = entry.about.times;
                 if let Some(value) = (look.decode)(entry.payload) {
                     self.note(look.key);
+                    (look.keep)(&value, &entry.about, &look.asked);
                     look.leased.store(false, Ordering::Relaxed);
                     let left =
                         Duration::from_millis(times.fresh_until.saturating_sub(self.backend_ms()));

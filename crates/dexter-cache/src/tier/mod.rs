@@ -7,10 +7,12 @@
 mod breaker;
 mod guardian;
 mod journal;
+mod l1;
 mod lease;
 mod server;
 mod sweep;
 mod used;
+mod waiters;
 mod watch;
 
 use std::future::{Future, poll_fn};
@@ -27,11 +29,14 @@ use tokio::time::Instant;
 
 use self::breaker::Breaker;
 use self::journal::Journal;
+pub(crate) use self::l1::Asked;
+use self::l1::L1;
 pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
-use crate::backend::memory::MemoryStore;
+use self::waiters::Waiters;
+use crate::backend::memory::{MemoryLimits, MemoryStore};
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -56,6 +61,8 @@ pub(crate) struct TierConfig {
     pub(crate) trust_snapshot: bool,
     /// What time it is on this machine.
     pub(crate) clock: Clock,
+    /// Entries that were read stay in memory.
+    pub(crate) tiered: bool,
 }
 
 /// See the module.
@@ -63,6 +70,9 @@ pub(crate) struct Tier {
     pub(crate) config: TierConfig,
     /// What memory holds while the backend is away.
     pub(crate) fallback: Arc<MemoryStore>,
+    /// What was read, in front of the backend.
+    pub(crate) l1: Option<L1>,
+    waiters: Waiters,
     backend: Arc<dyn CacheBackend>,
     capabilities: Capabilities,
     flights: Arc<Flights>,
@@ -97,14 +107,19 @@ impl Tier {
         backend: Arc<dyn CacheBackend>,
         config: TierConfig,
         flights: Arc<Flights>,
-        fallback: Arc<MemoryStore>,
+        limits: &MemoryLimits,
     ) -> Arc<Self> {
+        let clock = config.clock.clone();
+        let store = || MemoryStore::new(limits, clock.clone());
+        let l1 = config.tiered.then(|| L1::new(store(), clock.clone()));
         let journal = Journal::new(config.namespace.is_some());
         let server = Server::new(config.namespace.is_some());
         let tier = Arc::new(Self {
             capabilities: backend.capabilities(),
             config,
-            fallback,
+            fallback: store(),
+            l1,
+            waiters: Waiters::default(),
             backend,
             flights,
             breaker: Breaker::new(),
@@ -186,7 +201,7 @@ impl Tier {
 
     pub(crate) async fn get_many(
         &self,
-        keys: &[Key],
+        keys: &[&Key],
         budget: &mut Budget,
     ) -> Result<Vec<Option<Bytes>>, Error> {
         let full: Vec<FullKey> = keys.iter().map(|key| self.full_key(key)).collect();
@@ -348,12 +363,16 @@ impl Tier {
             return Err(self.errors.silent.clone());
         }
         let openings = self.breaker.openings();
+        let asked = self.moment();
         let started = Instant::now();
         let result = self.unless_opened(Some(budget.0), operation).await;
         let ended = Instant::now();
         budget.0 = budget.0.saturating_sub(ended - started);
         // What was learnt before the breaker last opened says nothing about the connection that came after.
         if self.breaker.openings() == openings {
+            if result.is_ok() {
+                self.answered(asked);
+            }
             self.judge(ended, &result);
         }
         result

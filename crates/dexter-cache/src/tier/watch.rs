@@ -13,9 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::Tier;
+use super::l1::Moment;
 use super::sweep::RESERVED;
 use crate::backend::Watcher;
+use crate::backend::memory::KeyRef;
 use crate::error::{Error, ErrorKind};
+use crate::key::Key;
 
 /// How many numbers there are: keys of one number disturb each other, which costs a look at the backend.
 const SHARDS: usize = 64;
@@ -42,7 +45,6 @@ impl Default for Sequences {
     }
 }
 
-#[allow(dead_code, reason = "used where something is remembered")]
 impl Sequences {
     /// The number of the keys with this hash; the hash is any that its user keeps to.
     pub(crate) fn of(&self, hash: u64) -> u64 {
@@ -83,6 +85,7 @@ impl Tier {
 
     fn watched_prefix(&self) -> String {
         match &self.config.namespace {
+            Some(namespace) if self.l1.is_some() => format!("{namespace}:"),
             Some(namespace) => format!("{namespace}:{RESERVED}:"),
             None => format!("{RESERVED}:"),
         }
@@ -94,10 +97,13 @@ impl Tier {
     }
 
     /// A connection is about to be trusted. What changed before it told was not told: nothing is known any more.
-    pub(super) fn begin_anew(&self, telling: bool) {
+    ///
+    /// `asked` is when it was asked whether it does: what had changed by then is told.
+    pub(super) fn begin_anew(&self, telling: bool, asked: Option<Moment>) {
         let telling = telling && self.watched.accepted.load(Ordering::SeqCst);
         self.watched.telling.store(telling, Ordering::SeqCst);
         self.reserved_flushed();
+        self.begin_l1_anew(telling, asked);
     }
 
     /// What the tier keeps beside the values has changed: `name` is the key behind the reserved prefix, such as
@@ -131,11 +137,17 @@ impl Watcher for Tier {
         let reserved = key.strip_prefix(RESERVED.as_bytes());
         if let Some(name) = reserved.and_then(|rest| rest.strip_prefix(b":")) {
             self.reserved_changed(name);
+        } else {
+            let hash = Key::hash_of(key);
+            self.evict_ref(KeyRef { hash, text: key });
+            self.waiters.wake(hash);
         }
     }
 
     fn flushed(&self) {
         self.reserved_flushed();
+        self.empty_l1();
+        self.waiters.wake_all();
     }
 
     fn lost(&self) {
