@@ -13,7 +13,9 @@ const ROOMS: &[&[&str]] = &[
         "builder",
         "values",
         "invalidate",
+        "meters",
         "cache",
+        "deferred",
         "load",
         "call",
         "global",
@@ -22,10 +24,12 @@ const ROOMS: &[&[&str]] = &[
     &["flight"],
     &["site", "record", "stats", "background"],
     &["backend"],
-    &["shape", "share", "wire", "target", "health", "ttl"],
+    &[
+        "shape", "share", "wire", "target", "health", "ttl", "policy",
+    ],
     &["pattern"],
     &["key"],
-    &["clock", "error", "guard", "telemetry"],
+    &["clock", "error", "guard", "sync", "telemetry"],
 ];
 
 #[test]

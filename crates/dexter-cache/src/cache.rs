@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::backend::memory::MemoryStore;
+use crate::backend::memory::{Held, MemoryStore};
 use crate::background::Background;
 use crate::builder::CacheBuilder;
 use crate::call::{self, Entered, Traits};
@@ -18,13 +18,13 @@ use crate::health::{Health, Serving};
 use crate::key::Key;
 use crate::load::Inline;
 use crate::pattern::KeyPattern;
+use crate::policy::Policy;
 use crate::shape::{CacheValue, Plain, ResultOf, Serde};
 use crate::share::{Alone, Cloned};
 use crate::stats::{Counters, PrefixId, Stats};
 use crate::target::{Invalidated, Target};
 use crate::telemetry::TARGET;
 use crate::tier::Tier;
-use crate::ttl::Ttl;
 
 /// How long [`Cache::close`] waits for work under way.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -47,11 +47,15 @@ pub(crate) struct Inner {
     pub(crate) off: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) warned_too_large: AtomicBool,
+    #[cfg(feature = "metrics")]
+    pub(crate) meters: crate::meters::Meters,
 }
 
 /// What the builder decided about calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    #[cfg(feature = "metrics")]
+    pub(crate) name: Arc<str>,
     pub(crate) jitter: f64,
     pub(crate) follow_timeout: Duration,
 }
@@ -128,7 +132,7 @@ impl Cache {
         .enter(future)
     }
 
-    /// The value under `key`, or what `load` brings, stored for `ttl`.
+    /// The value under `key`, or what `load` brings, stored as `policy` says: a [`Ttl`](crate::Ttl) is one.
     ///
     /// One caller loads; others of the same key and type wait for it and share what it brings.
     ///
@@ -144,7 +148,12 @@ impl Cache {
     ///
     /// A hit in memory: a hash, a look-up and a clone of the value. A hit in the backend: one round trip. A miss there:
     /// three at most, the last one behind the answer.
-    pub async fn get_or_load<T, F>(&self, key: &Key, ttl: Ttl, load: impl FnOnce() -> F) -> T
+    pub async fn get_or_load<T, F>(
+        &self,
+        key: &Key,
+        policy: impl Into<Policy>,
+        load: impl FnOnce() -> F,
+    ) -> T
     where
         T: CacheValue,
         F: Future<Output = T>,
@@ -154,7 +163,7 @@ impl Cache {
             Entered::Hit(value) => return value,
             Entered::Miss(miss) => miss,
         };
-        Box::pin(Inline.run(miss, shape, Alone, ttl, load)).await
+        Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
     }
 
     /// As [`get_or_load`](Self::get_or_load), with a load that may fail. An error is never stored.
@@ -168,7 +177,7 @@ impl Cache {
     pub async fn try_get_or_load<T, E, F>(
         &self,
         key: &Key,
-        ttl: Ttl,
+        policy: impl Into<Policy>,
         load: impl FnOnce() -> F,
     ) -> Result<T, E>
     where
@@ -180,7 +189,7 @@ impl Cache {
             Entered::Hit(value) => return value,
             Entered::Miss(miss) => miss,
         };
-        Box::pin(Inline.run(miss, shape, Alone, ttl, load)).await
+        Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
     }
 
     /// As [`try_get_or_load`](Self::try_get_or_load), where all who wait for a load share its error, too.
@@ -191,7 +200,7 @@ impl Cache {
     pub async fn try_get_or_load_shared<T, E, F>(
         &self,
         key: &Key,
-        ttl: Ttl,
+        policy: impl Into<Policy>,
         load: impl FnOnce() -> F,
     ) -> Result<T, E>
     where
@@ -204,7 +213,7 @@ impl Cache {
             Entered::Hit(value) => return value,
             Entered::Miss(miss) => miss,
         };
-        Box::pin(Inline.run(miss, shape, Cloned, ttl, load)).await
+        Box::pin(Inline.run(miss, shape, Cloned, policy.into(), load)).await
     }
 
     fn enter<R, S: crate::shape::Shape<R>>(&self, key: &Key, shape: S) -> Entered<R, S::Value> {
@@ -283,33 +292,12 @@ impl Cache {
 
     /// What has happened so far, per prefix.
     pub fn stats(&self) -> Stats {
-        let inner = &self.0;
-        let mut stats = inner.counters.read();
-        let fallback = inner.tier.as_ref().map(|tier| &tier.fallback);
-        for store in fallback.into_iter().chain([&inner.memory]) {
-            stats.entries += store.len() as u64;
-            stats.evictions += store.evictions();
-            stats.expirations += store.expirations();
-            stats.too_heavy += store.refusals();
-        }
-        stats
+        self.0.stats()
     }
 
     /// How the cache is: which store serves, and what waits to be replayed. Asks nobody.
     pub fn health(&self) -> Health {
-        let Some(tier) = &self.0.tier else {
-            return Health::memory();
-        };
-        Health {
-            backend: Some(tier.backend_name()),
-            serving: if tier.is_trusted() {
-                Serving::Backend
-            } else {
-                Serving::Memory
-            },
-            journaled: tier.journal_len(),
-            clock_offset_ms: tier.clock_offset(),
-        }
+        self.0.health()
     }
 
     /// Makes cached functions simply run, until [`enable`](Self::enable). Invalidations still act, so that nothing
@@ -364,17 +352,45 @@ impl fmt::Debug for Cache {
 }
 
 impl Inner {
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        let stores = self.tier.iter().flat_map(|tier| tier.stores());
+        for store in stores.chain([&self.memory]) {
+            stats.entries += store.len() as u64;
+            stats.evictions += store.evictions();
+            stats.expirations += store.expirations();
+            stats.too_heavy += store.refusals();
+        }
+        stats
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let Some(tier) = &self.tier else {
+            return Health::memory();
+        };
+        Health {
+            backend: Some(tier.backend_name()),
+            serving: if tier.is_trusted() {
+                Serving::Backend
+            } else {
+                Serving::Memory
+            },
+            journaled: tier.journal_len(),
+            clock_offset_ms: tier.clock_offset(),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         self.off.load(Ordering::Relaxed)
     }
 
-    /// The memory that calls are answered from now, if there is one.
+    /// What the memory that calls are answered from now holds under `key`.
     #[inline]
-    pub(crate) fn serving_memory(&self, local: bool) -> Option<&MemoryStore> {
+    pub(crate) fn held(&self, key: &Key, local: bool) -> Option<Held> {
         match &self.tier {
-            Some(tier) if !local => (!tier.is_trusted()).then_some(&*tier.fallback),
-            _ => Some(&*self.memory),
+            Some(tier) if !local => tier.in_memory(key),
+            _ => self.memory.get(key),
         }
     }
 

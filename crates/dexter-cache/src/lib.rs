@@ -108,7 +108,9 @@
 //! # Invalidation
 //!
 //! By key ([`Cache::remove`], `get_issue::remove(7)`), by pattern ([`Cache::invalidate`]) and altogether
-//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. A pattern walks the whole database of Redis, a thousand
+//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. `list_issues::matching().project("web")` is the pattern
+//! for the keys in which a part has just that value ([`Matching`]). Removals within a database transaction wait for its
+//! end in [`Cache::deferred`]. A pattern walks the whole database of Redis, a thousand
 //! keys a round trip: prefer keys where you can name them. Every removing call tells how far it has reached
 //! ([`Invalidated`]).
 //!
@@ -185,6 +187,7 @@ mod builder;
 mod cache;
 mod call;
 mod clock;
+mod deferred;
 mod error;
 mod flight;
 mod global;
@@ -199,16 +202,20 @@ pub mod http;
 mod invalidate;
 mod key;
 mod load;
+#[cfg(feature = "metrics")]
+mod meters;
 mod pattern;
+mod policy;
 #[cfg_attr(
     not(feature = "http"),
-    expect(dead_code, reason = "only the HTTP layer makes and reads records")
+    allow(dead_code, reason = "only the HTTP layer makes and reads records")
 )]
 mod record;
 mod shape;
 mod share;
 mod site;
 mod stats;
+mod sync;
 mod target;
 mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
@@ -237,7 +244,8 @@ pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
 pub use health::{Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
-pub use pattern::KeyPattern;
+pub use pattern::{KeyPattern, Matching};
+pub use policy::Policy;
 pub use stats::{Counts, Stats};
 pub use target::{Invalidated, Reach};
 pub use ttl::Ttl;

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use crate::backend::When;
+use crate::backend::memory::Held;
 use crate::cache::Cache;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::flight::Shared;
 use crate::key::Key;
 use crate::shape::{CacheValue, Codec};
 use crate::stats::{Event, PrefixId};
 use crate::target::Target;
-use crate::tier::Tier;
+use crate::tier::{Asked, Tier};
 use crate::ttl::Ttl;
-use crate::wire::{self, Found, Times};
+use crate::wire::{self, Found};
 
 impl Cache {
     /// The value under `key`, if there is one of type `T`. Never loads, and never waits for a load.
@@ -51,22 +53,11 @@ impl Cache {
     /// One round trip for every 500 keys.
     pub async fn get_many<T: CacheValue>(&self, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
         let inner = &self.0;
+        if let Some(tier) = &inner.tier {
+            tier.guard();
+        }
         let values = match &inner.tier {
-            Some(tier) if tier.is_trusted() && !inner.is_off() => {
-                tier.guard();
-                match tier.get_many(keys, &mut tier.budget()).await {
-                    Ok(found) => {
-                        let codec = Codec::<T>::JSON;
-                        let values = keys.iter().zip(found).map(|(key, bytes)| {
-                            // What is there may be what is just being removed.
-                            let bytes = bytes.filter(|_| !inner.flights.is_covered(key))?;
-                            self.open(tier, &bytes, 0, codec, PrefixId::of(key.prefix()))
-                        });
-                        values.collect()
-                    }
-                    Err(_) => vec![None; keys.len()],
-                }
-            }
+            Some(tier) if tier.is_trusted() && !inner.is_off() => self.read_many(tier, keys).await,
             _ if inner.is_off() => vec![None; keys.len()],
             _ => keys
                 .iter()
@@ -84,12 +75,46 @@ impl Cache {
         Ok(values)
     }
 
+    async fn read_many<T: CacheValue>(&self, tier: &Arc<Tier>, keys: &[Key]) -> Vec<Option<T>> {
+        let inner = &self.0;
+        tier.guard();
+        let mut values: Vec<Option<T>> = keys
+            .iter()
+            .map(|key| inner.in_memory(key, false).map(|(value, _)| value))
+            .collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| values[*at].is_none()).collect();
+        if missing.is_empty() {
+            return values;
+        }
+        let wanted: Vec<&Key> = missing.iter().map(|at| &keys[*at]).collect();
+        // `None` for what a fence covers: what is there may be what is just being removed.
+        let ask = |key: &&Key| {
+            let asked = Asked::default();
+            tier.ask(key, &asked);
+            (!inner.flights.is_covered(key)).then_some(asked)
+        };
+        let asked: Vec<Option<Asked>> = wanted.iter().map(ask).collect();
+        let Ok(found) = tier.get_many(&wanted, &mut tier.budget()).await else {
+            return values;
+        };
+        for ((at, bytes), asked) in missing.into_iter().zip(found).zip(asked) {
+            let key = &keys[at];
+            let asked = asked.filter(|_| !inner.flights.is_covered(key));
+            values[at] = bytes
+                .zip(asked)
+                .and_then(|(bytes, asked)| self.open(tier, key, &asked, &bytes, 0, Codec::JSON));
+        }
+        values
+    }
+
     /// Stores `value` under `key` for `ttl`, in place of what is there. Loads of the key that are under way are not
     /// stored.
     ///
     /// While the backend is away the value is kept in memory, for at most the fallback TTL, and what the backend holds
     /// under the key is removed when it is back. A value over the size limit is not stored; what was under the key is
     /// removed.
+    ///
+    /// Within [`deferred`](Self::deferred) nothing is stored: the key is removed when the transaction ends.
     ///
     /// In a backend values are JSON, which has no NaN and no infinities: they are written as `null`. A plain float does
     /// not read back from that, so the value is a miss; an `Option` of one reads back as `None`.
@@ -104,7 +129,8 @@ impl Cache {
     /// One round trip.
     pub async fn set<T: CacheValue>(&self, key: &Key, value: &T, ttl: Ttl) -> Result<(), Error> {
         let inner = &self.0;
-        if inner.is_off() {
+        // What a transaction writes may be undone yet.
+        if inner.is_off() || self.is_deferring() {
             return self.remove(key).await.map(drop);
         }
         let life = ttl.drawn(inner.config.jitter);
@@ -117,7 +143,7 @@ impl Cache {
             let _fence = inner.flights.raise(Target::Key(key.clone()));
             inner
                 .memory
-                .insert(key, Arc::new(value.clone()), fresh_until, None);
+                .insert(key, Held::new(Arc::new(value.clone()), fresh_until), None);
             inner.counters.add(prefix, Event::Stored);
             return Ok(());
         };
@@ -132,6 +158,7 @@ impl Cache {
         // A value of a `local` function may lie under the same key.
         inner.memory.remove(key);
         tier.fallback.remove(key);
+        tier.evict(key);
         match tier
             .set(key, bytes, life, When::Always, &mut tier.budget())
             .await
@@ -147,13 +174,15 @@ impl Cache {
                 tier.postpone(&[Target::Key(key.clone())]);
                 let life = life.min(tier.config.fallback_ttl);
                 let fresh_until = clock::after(inner.clock.now(), life);
-                let value = Arc::new(value.clone());
+                let held = Held::new(Arc::new(value.clone()), fresh_until);
+                let mut weighed = Some(tier.fallback.weigh(key, held, None));
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
-                inner.flights.under_lock(key, || {
-                    if !tier.is_trusted() {
-                        tier.fallback.insert(key, value, fresh_until, None);
-                    }
+                // Dropping values runs code of the user, so what is pushed out leaves the lock.
+                let put = inner.flights.under_lock(key.hash(), || {
+                    let weighed = weighed.take_if(|_| !tier.is_trusted());
+                    weighed.map(|weighed| tier.fallback.put(weighed))
                 });
+                drop(put);
             }
         }
         Ok(())
@@ -177,15 +206,15 @@ impl Cache {
         if let Some((value, _)) = inner.in_memory::<V>(key, local) {
             return Some(value);
         }
-        let tier = inner
-            .tier
-            .as_ref()
-            .filter(|tier| !local && tier.is_trusted())?;
+        let tier = inner.tier.as_ref().filter(|_| !local)?;
+        // Also where nothing can be read: a process that does nothing but read finds the backend again.
+        tier.guard();
+        let asked = Asked::default();
+        tier.ask(key, &asked);
         // What is there may be what is just being removed.
-        if inner.flights.is_covered(key) {
+        if !tier.is_trusted() || inner.flights.is_covered(key) {
             return None;
         }
-        tier.guard();
         let bytes = match tier.get(key, &mut tier.budget()).await {
             Ok(bytes) => bytes?,
             Err(error) => {
@@ -195,30 +224,43 @@ impl Cache {
                 return None;
             }
         };
-        self.open(tier, &bytes, version, codec, prefix)
+        self.open(tier, key, &asked, &bytes, version, codec)
     }
 
-    /// The value in an envelope.
+    /// The value in an envelope, which L1 keeps where there is one.
     fn open<V>(
         &self,
         tier: &Tier,
+        key: &Key,
+        asked: &Asked,
         bytes: &[u8],
         version: u32,
         codec: Codec<V>,
-        prefix: PrefixId,
-    ) -> Option<V> {
+    ) -> Option<V>
+    where
+        V: Clone + Send + Sync + 'static,
+    {
         let value = match wire::read(bytes, wire::fingerprint::<V>(version)) {
             Found::Lease { .. } => return None,
             // Kept beyond its time only by the lease of a refresh.
-            Found::Value {
-                times,
-                leased: true,
-                ..
-            } if times.fresh_until <= tier.backend_ms() => return None,
-            Found::Value { payload, .. } => codec.decode.and_then(|decode| decode(payload).ok()),
+            Found::Value(entry)
+                if entry.leased_until.is_some()
+                    && entry.about.times.fresh_until <= tier.backend_ms() =>
+            {
+                return None;
+            }
+            Found::Value(entry) => {
+                let value = codec.decode.and_then(|decode| decode(entry.payload).ok());
+                if let Some(value) = &value {
+                    let shared = || -> Shared { Arc::new(value.clone()) };
+                    tier.keep(key, shared, &entry.about, asked, None);
+                }
+                value
+            }
             Found::Foreign => None,
         };
         if value.is_none() {
+            let prefix = PrefixId::of(key.prefix());
             self.0.counters.add(prefix, Event::Unusable);
         }
         value
@@ -230,19 +272,10 @@ fn envelope<T: CacheValue>(
     value: &T,
     life: std::time::Duration,
 ) -> Result<Vec<u8>, Error> {
-    let now = tier.backend_ms();
-    let until = now.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
-    let times = Times {
-        created: now,
-        fresh_until: until,
-        kept_until: until,
-    };
-    wire::value(
-        fastrand::u128(..),
-        times,
-        wire::fingerprint::<T>(0),
-        |out| serde_json::to_writer(out, value),
-    )
+    let about = tier.about(wire::fingerprint::<T>(0), life);
+    wire::value(fastrand::u128(..), &about, |out| {
+        serde_json::to_writer(out, value)
+    })
     // The text of the error is the user's own, and may hold the value.
     .map_err(|_| {
         let name = std::any::type_name::<T>();

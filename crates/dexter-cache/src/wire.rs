@@ -20,12 +20,16 @@
 //! All numbers are little-endian. The first [`STAMP`] bytes are what a compare-and-set compares: they change with every
 //! write, so "still the entry that I saw" is one comparison of 24 bytes, without sending the payload back.
 
+use smallvec::SmallVec;
+
 /// How many bytes at the front of an envelope name the write.
 pub(crate) const STAMP: usize = 24;
 
 const MAGIC: [u8; 2] = [0xDC, 0x58];
 const VERSION: u8 = 1;
 const HEADER: usize = 74;
+/// What one tag takes behind the header.
+const TAG: usize = 24;
 const FLAG_LEASED: u16 = 1;
 
 /// What identifies one write: the first [`STAMP`] bytes of the envelope.
@@ -46,17 +50,41 @@ pub(crate) struct Times {
     pub(crate) kept_until: u64,
 }
 
+/// What an envelope says about its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) times: Times,
+    pub(crate) fingerprint: u64,
+    pub(crate) epoch: u64,
+    pub(crate) tags: SmallVec<[TagToken; 2]>,
+}
+
+/// A tag of an entry, and the token that it had when the entry's load began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TagToken {
+    pub(crate) tag: u64,
+    pub(crate) token: u128,
+}
+
+/// More tags than this have no place in a header.
+const MAX_TAGS: usize = 1_000;
+
+/// A value, and what its envelope says about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) about: About,
+    /// Until when somebody is loading it anew.
+    pub(crate) leased_until: Option<u64>,
+    pub(crate) payload: &'a [u8],
+}
+
 /// What lies under a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
     /// Somebody loads it.
     Lease { token: u128 },
-    /// A value of the expected type; `leased` where somebody is loading it anew.
-    Value {
-        times: Times,
-        leased: bool,
-        payload: &'a [u8],
-    },
+    /// A value of the expected type.
+    Value(Entry<'a>),
     /// Nothing that this build can use: garbage, another type's value, another version's envelope.
     Foreign,
 }
@@ -73,7 +101,7 @@ fn parse(bytes: &[u8], fingerprint: u64) -> Option<Found<'_>> {
     }
     if header[3] == Kind::Lease as u8 {
         return Some(Found::Lease {
-            token: token(header),
+            token: wide(header, 8),
         });
     }
     if header[3] != Kind::Json as u8 || number(header, 56) != fingerprint {
@@ -86,11 +114,26 @@ fn parse(bytes: &[u8], fingerprint: u64) -> Option<Found<'_>> {
         fresh_until: number(header, 32),
         kept_until: number(header, 40),
     };
-    Some(Found::Value {
-        times,
-        leased: u16::from_le_bytes([header[4], header[5]]) & FLAG_LEASED != 0,
+    let is_leased = u16::from_le_bytes([header[4], header[5]]) & FLAG_LEASED != 0;
+    let tags = usize::from(u16::from_le_bytes([header[72], header[73]]));
+    let tags = bytes.get(HEADER..HEADER + tags * TAG)?;
+    Some(Found::Value(Entry {
+        about: About {
+            times,
+            fingerprint,
+            epoch: number(header, 48),
+            tags: tags.chunks_exact(TAG).map(tag_token).collect(),
+        },
+        leased_until: is_leased.then(|| number(header, 64)),
         payload,
-    })
+    }))
+}
+
+fn tag_token(bytes: &[u8]) -> TagToken {
+    TagToken {
+        tag: number(bytes, 0),
+        token: wide(bytes, 8),
+    }
 }
 
 /// Whether this library wrote these bytes, in whatever version.
@@ -125,17 +168,27 @@ pub(crate) fn leased(bytes: &[u8], token: u128, until: u64) -> Option<Vec<u8>> {
 }
 
 /// A value, with the payload to be appended by `write`.
+///
+/// Of more than [`MAX_TAGS`] tags the rest is left out: the caller sees to it that there are none.
 pub(crate) fn value<E>(
     token: u128,
-    times: Times,
-    fingerprint: u64,
+    about: &About,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
     let mut out = header(Kind::Json, token);
-    put(&mut out, 24, times.created);
-    put(&mut out, 32, times.fresh_until);
-    put(&mut out, 40, times.kept_until);
-    put(&mut out, 56, fingerprint);
+    put(&mut out, 24, about.times.created);
+    put(&mut out, 32, about.times.fresh_until);
+    put(&mut out, 40, about.times.kept_until);
+    put(&mut out, 48, about.epoch);
+    put(&mut out, 56, about.fingerprint);
+    let tags = &about.tags[..about.tags.len().min(MAX_TAGS)];
+    put_short(&mut out, 72, tags.len());
+    for tag in tags {
+        out.extend_from_slice(&tag.tag.to_le_bytes());
+        out.extend_from_slice(&tag.token.to_le_bytes());
+    }
+    let payload_at = out.len();
+    put_short(&mut out, 6, payload_at);
     write(&mut out)?;
     Ok(out)
 }
@@ -158,8 +211,7 @@ fn header(kind: Kind, token: u128) -> Vec<u8> {
     out[..2].copy_from_slice(&MAGIC);
     out[2] = VERSION;
     out[3] = kind as u8;
-    #[expect(clippy::cast_possible_truncation, reason = "74 fits")]
-    out[6..8].copy_from_slice(&(HEADER as u16).to_le_bytes());
+    put_short(&mut out, 6, HEADER);
     out[8..24].copy_from_slice(&token.to_le_bytes());
     out
 }
@@ -168,10 +220,16 @@ fn put(out: &mut [u8], at: usize, number: u64) {
     out[at..at + 8].copy_from_slice(&number.to_le_bytes());
 }
 
-fn token(header: &[u8]) -> u128 {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&header[8..24]);
-    u128::from_le_bytes(bytes)
+/// A number that fits into two bytes: [`MAX_TAGS`] sees to it.
+fn put_short(out: &mut [u8], at: usize, number: usize) {
+    let number = u16::try_from(number).unwrap_or(u16::MAX);
+    out[at..at + 2].copy_from_slice(&number.to_le_bytes());
+}
+
+fn wide(bytes: &[u8], at: usize) -> u128 {
+    let mut own = [0; 16];
+    own.copy_from_slice(&bytes[at..at + 16]);
+    u128::from_le_bytes(own)
 }
 
 fn number(header: &[u8], at: usize) -> u64 {
@@ -182,6 +240,8 @@ fn number(header: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
 
     const TIMES: Times = Times {
@@ -190,8 +250,17 @@ mod tests {
         kept_until: 3,
     };
 
+    fn about() -> About {
+        About {
+            times: TIMES,
+            fingerprint: 42,
+            epoch: 9,
+            tags: smallvec![TagToken { tag: 5, token: 6 }, TagToken { tag: 7, token: 8 }],
+        }
+    }
+
     fn sample() -> Vec<u8> {
-        value(7, TIMES, 42, |out| -> Result<(), ()> {
+        value(7, &about(), |out| -> Result<(), ()> {
             out.extend_from_slice(b"{}");
             Ok(())
         })
@@ -202,11 +271,11 @@ mod tests {
     fn a_value_comes_back_as_it_was() {
         assert_eq!(
             read(&sample(), 42),
-            Found::Value {
-                times: TIMES,
-                leased: false,
+            Found::Value(Entry {
+                about: about(),
+                leased_until: None,
                 payload: b"{}"
-            }
+            })
         );
     }
 
@@ -216,11 +285,11 @@ mod tests {
         let leased = leased(&plain, 8, 99).unwrap();
         assert_eq!(
             read(&leased, 42),
-            Found::Value {
-                times: TIMES,
-                leased: true,
+            Found::Value(Entry {
+                about: about(),
+                leased_until: Some(99),
                 payload: b"{}"
-            }
+            })
         );
         assert_ne!(stamp(&plain), stamp(&leased));
     }

@@ -2,13 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SemaphorePermit;
 
 use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
 use crate::guard::Guard;
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 impl Flight {
     /// A number that tells this flight from every other one that is alive.
@@ -77,14 +77,11 @@ impl Ticket {
         open || !self.flights.guards.stands(Guard::LocalFence)
     }
 
-    /// Runs `insert` if the flight may be stored, in one step with that question.
-    pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
+    /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which
+    /// may call the cache: what it pushes out it returns, to be dropped after the step.
+    pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
         let shard = self.flights.shard(&self.key);
-        let open = self.is_open(&shard);
-        if open {
-            insert(&self.key);
-        }
-        open
+        self.is_open(&shard).then(|| insert(&self.key))
     }
 
     /// Takes the flight off the map, so that nobody joins it any more.

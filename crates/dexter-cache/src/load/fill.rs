@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::memory::{Held, MemoryStore};
 use crate::call::Call;
 use crate::clock;
 use crate::flight::{Arrival, Shared, Ticket};
-use crate::key::Key;
 use crate::stats::Event;
 use crate::target::Target;
 use crate::telemetry::TARGET;
-use crate::tier::{Lease, Tier};
+use crate::tier::{CutOff, Lease, Tier};
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
 pub(super) struct Fill {
@@ -18,6 +18,7 @@ pub(super) struct Fill {
     pub(super) arrival: Arrival,
     pub(super) tier: Arc<Tier>,
     pub(super) lease: Lease,
+    pub(super) cut_off: CutOff,
     pub(super) bytes: Vec<u8>,
     pub(super) life: Duration,
     pub(super) shared: Shared,
@@ -30,6 +31,7 @@ impl Fill {
             arrival,
             tier,
             lease,
+            cut_off,
             bytes,
             life,
             shared,
@@ -38,6 +40,7 @@ impl Fill {
         if ticket.is_fenced() {
             call.count(Event::Fenced);
             tier.release(&call.key, ticket.token()).await;
+            cut_off.done();
             return;
         }
         match tier
@@ -45,6 +48,8 @@ impl Fill {
             .await
         {
             Ok(true) => {
+                // What L1 holds is older; where changes are told, it is gone already.
+                tier.evict(&call.key);
                 // A backend that cannot compare may have stored what an invalidation had just removed.
                 if !lease.is_compared() && ticket.is_fenced() {
                     call.count(Event::Fenced);
@@ -60,21 +65,35 @@ impl Fill {
                 keep_in_fallback(&call, ticket, &tier, shared, life);
             }
         }
+        cut_off.done();
     }
 }
 
-/// Runs `insert` unless the flight is fenced, and counts which it was.
-pub(super) fn keep(call: &Call, ticket: &Ticket, insert: impl FnOnce(&Key) -> bool) -> bool {
-    let mut stored = false;
-    if ticket.store(|key| stored = insert(key)) {
-        call.count(if stored {
-            Event::Stored
-        } else {
-            Event::TooLarge
-        });
-    } else {
+/// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
+/// question, and counts which it was.
+pub(super) fn keep(
+    call: &Call,
+    ticket: &Ticket,
+    store: &MemoryStore,
+    held: Held,
+    open: impl FnOnce() -> bool,
+) -> bool {
+    // The lock of the flight is held over the second half only: weighing and dropping values run code of the user.
+    let mut weighed = Some(store.weigh(&call.key, held, None));
+    let put = ticket.store(|_| {
+        let weighed = weighed.take_if(|_| open());
+        weighed.map(|weighed| store.put(weighed))
+    });
+    let Some(put) = put else {
         call.count(Event::Fenced);
-    }
+        return false;
+    };
+    let stored = put.is_some_and(|put| put.stored);
+    call.count(if stored {
+        Event::Stored
+    } else {
+        Event::TooLarge
+    });
     stored
 }
 
@@ -92,8 +111,7 @@ pub(super) fn keep_in_fallback(
     }
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
-    let stored = keep(call, ticket, |key| {
-        !tier.is_trusted() && tier.fallback.insert(key, shared, fresh_until, None)
-    });
+    let held = Held::new(shared, fresh_until);
+    let stored = keep(call, ticket, &tier.fallback, held, || !tier.is_trusted());
     if stored { life } else { Duration::ZERO }
 }

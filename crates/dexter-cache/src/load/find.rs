@@ -11,10 +11,10 @@ use crate::call::Call;
 use crate::clock::{self, Nanos};
 use crate::flight::{Joined, Landed, Shared, Ticket, Turn, Waited};
 use crate::global::Mode;
+use crate::policy::Policy;
 use crate::shape::Codec;
 use crate::stats::Event;
 use crate::tier::Acquired;
-use crate::ttl::Ttl;
 
 /// What there is to do for a call.
 pub(super) enum Found<V> {
@@ -27,7 +27,7 @@ pub(super) enum Found<V> {
     Alone,
 }
 
-pub(super) async fn find<V>(call: &Arc<Call>, codec: Codec<V>, ttl: Ttl) -> Found<V>
+pub(super) async fn find<V>(call: &Arc<Call>, codec: Codec<V>, policy: Policy) -> Found<V>
 where
     V: Clone + Send + Sync + 'static,
 {
@@ -56,7 +56,7 @@ where
         call.hit(inner.left(fresh_until));
         return Found::Value(value);
     }
-    let mut lead = Box::new(Lead::new(call, turn, ttl, codec));
+    let mut lead = Box::new(Lead::new(call, turn, policy, codec));
     if let Some(tier) = lead.tier() {
         tier.guard();
         // What lies in the backend while a fence stands may be just what is being removed.

@@ -8,17 +8,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::fill::{Fill, keep, keep_in_fallback};
+use crate::backend::memory::Held;
 use crate::call::Call;
 use crate::clock;
 use crate::flight::{Landed, Shared, Ticket, Turn};
 use crate::global::Mode;
 use crate::key::Key;
+use crate::policy::Policy;
 use crate::shape::Codec;
 use crate::stats::Event;
 use crate::telemetry::TARGET;
-use crate::tier::{Acquired, Lease, Look, Tier};
-use crate::ttl::Ttl;
-use crate::wire::{self, Times};
+use crate::tier::{Acquired, Asked, Lease, Look, Tier};
+use crate::wire;
 
 tokio::task_local! {
     /// The flights whose loads this task is running, innermost first.
@@ -40,7 +41,7 @@ pub(super) struct Lead<V> {
     pub(super) turn: Option<Turn>,
     pub(super) lease: Option<Lease>,
     outer: Option<Arc<Chain>>,
-    ttl: Ttl,
+    policy: Policy,
     codec: Codec<V>,
 }
 
@@ -48,14 +49,14 @@ impl<V> Lead<V>
 where
     V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new(call: &Arc<Call>, turn: Turn, ttl: Ttl, codec: Codec<V>) -> Self {
+    pub(super) fn new(call: &Arc<Call>, turn: Turn, policy: Policy, codec: Codec<V>) -> Self {
         let outer = LOADING.try_with(Arc::clone).ok();
         Self {
             call: Arc::clone(call),
             turn: Some(turn),
             lease: None,
             outer,
-            ttl,
+            policy,
             codec,
         }
     }
@@ -82,6 +83,11 @@ where
         let call = Arc::clone(&self.call);
         let decode = self.codec.decode;
         let look = Look {
+            asked: Asked::default(),
+            keep: &|value: &V, about, asked| {
+                let shared = || -> Shared { Arc::new(value.clone()) };
+                tier.keep(&call.key, shared, about, asked, Some(self.turn().ticket()));
+            },
             key: &call.key,
             fingerprint: wire::fingerprint::<V>(call.traits.version),
             decode: &move |bytes| decode.and_then(|decode| decode(bytes).ok()),
@@ -97,6 +103,8 @@ where
 
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&self, load: impl Future<Output = R>) -> R {
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&self.call);
         self.call.count(Event::Load);
         let flight = self.turn().ticket().flight_id();
         let chain = Arc::new(Chain {
@@ -134,7 +142,7 @@ where
     /// Ends the flight with a value: stores it in memory, or returns what has to be stored in the backend.
     pub(super) fn land(mut self: Box<Self>, value: &V) -> Option<Fill> {
         let turn = self.turn.take().expect("a flight ends once");
-        let life = self.ttl.drawn(self.call.cache.0.config.jitter);
+        let life = self.policy.ttl.drawn(self.call.cache.0.config.jitter);
         let inner = &self.call.cache.0;
         let fresh_until = clock::after(inner.clock.now(), life);
         let shared: Shared = Arc::new(value.clone());
@@ -144,10 +152,10 @@ where
             loaded: true,
         };
         let Some(tier) = self.tier() else {
-            let stored = !life.is_zero()
-                && keep(&self.call, turn.ticket(), |key| {
-                    inner.memory.insert(key, shared, fresh_until, None)
-                });
+            let stored = !life.is_zero() && {
+                let held = Held::new(shared, fresh_until);
+                keep(&self.call, turn.ticket(), &inner.memory, held, || true)
+            };
             self.call
                 .answered(if stored { life } else { Duration::ZERO });
             drop(turn.land(landed));
@@ -165,6 +173,7 @@ where
         Some(Fill {
             call: Arc::clone(&self.call),
             arrival: turn.land(landed),
+            cut_off: tier.answer_for(&self.call.key),
             tier,
             lease,
             bytes,
@@ -190,17 +199,8 @@ where
     /// The envelope, unless the value cannot be encoded or is too large.
     fn encode(&self, value: &V, tier: &Tier, life: Duration) -> Option<Vec<u8>> {
         let encode = self.codec.encode?;
-        let now = tier.backend_ms();
-        let until = now.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
-        let times = Times {
-            created: now,
-            fresh_until: until,
-            kept_until: until,
-        };
-        let fingerprint = wire::fingerprint::<V>(self.call.traits.version);
-        let encoded = wire::value(fastrand::u128(..), times, fingerprint, |out| {
-            encode(value, out)
-        });
+        let about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life);
+        let encoded = wire::value(fastrand::u128(..), &about, |out| encode(value, out));
         // The text of the error is the user's own, and may hold the value.
         let Ok(bytes) = encoded else {
             self.call.count(Event::NotEncoded);
@@ -233,8 +233,7 @@ impl<V> Lead<V> {
         let Some(tier) = self.call.cache.0.tier.clone() else {
             return;
         };
-        let (key, token) = (self.call.key.clone(), ticket.token());
-        let release = async move { tier.release(&key, token).await };
+        let release = tier.release(&self.call.key, ticket.token());
         drop(self.call.cache.0.background.spawn(release));
     }
 }

@@ -19,10 +19,10 @@ use self::find::{Found, find};
 use self::lead::Lead;
 use crate::call::{Call, Miss};
 use crate::global::Scope;
+use crate::policy::Policy;
 use crate::shape::Shape;
 use crate::share::Share;
 use crate::stats::Event;
-use crate::ttl::Ttl;
 
 /// Runs the load in the caller's own future: it ends when the caller is dropped, and the turn is passed on.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ impl Inline {
         miss: Miss<S::Value>,
         shape: S,
         share: H,
-        ttl: Ttl,
+        policy: impl Into<Policy>,
         load: impl FnOnce() -> F,
     ) -> R
     where
@@ -50,7 +50,7 @@ impl Inline {
         let Some(call) = miss.call.map(Arc::new) else {
             return load().await;
         };
-        match find(&call, shape.codec(), ttl).await {
+        match find(&call, shape.codec(), policy.into()).await {
             Found::Value(value) => return shape.join(value),
             Found::Other(other) => {
                 if let Some(result) = share.unshare(&*other) {
@@ -89,7 +89,7 @@ impl Detach {
         miss: Miss<S::Value>,
         shape: S,
         share: H,
-        ttl: Ttl,
+        policy: impl Into<Policy>,
         load: impl FnOnce() -> F,
     ) -> R
     where
@@ -101,7 +101,7 @@ impl Detach {
         let Some(call) = miss.call.map(Arc::new) else {
             return load().await;
         };
-        match find(&call, shape.codec(), ttl).await {
+        match find(&call, shape.codec(), policy.into()).await {
             Found::Value(value) => return shape.join(value),
             Found::Other(other) => {
                 if let Some(result) = share.unshare(&*other) {

@@ -7,10 +7,13 @@
 mod breaker;
 mod guardian;
 mod journal;
+mod l1;
 mod lease;
 mod server;
 mod sweep;
 mod used;
+mod waiters;
+mod watch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -26,11 +29,14 @@ use tokio::time::Instant;
 
 use self::breaker::Breaker;
 use self::journal::Journal;
-pub(crate) use self::lease::{Acquired, Lease, Look};
+pub(crate) use self::l1::Asked;
+use self::l1::L1;
+pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
-use crate::backend::memory::MemoryStore;
+use self::waiters::Waiters;
+use crate::backend::memory::{MemoryLimits, MemoryStore};
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -40,7 +46,7 @@ use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::target::{Invalidated, Reach, Target};
 use crate::telemetry::TARGET;
-use crate::wire;
+use crate::wire::{self, About, Times};
 
 /// How many keys go into one command.
 const BATCH: usize = 500;
@@ -57,6 +63,8 @@ pub(crate) struct TierConfig {
     /// What time it is on this machine.
     pub(crate) clock: Clock,
     pub(crate) guards: Guards,
+    /// Entries that were read stay in memory.
+    pub(crate) tiered: bool,
 }
 
 /// See the module.
@@ -64,6 +72,9 @@ pub(crate) struct Tier {
     pub(crate) config: TierConfig,
     /// What memory holds while the backend is away.
     pub(crate) fallback: Arc<MemoryStore>,
+    /// What was read, in front of the backend.
+    pub(crate) l1: Option<L1>,
+    waiters: Waiters,
     backend: Arc<dyn CacheBackend>,
     capabilities: Capabilities,
     flights: Arc<Flights>,
@@ -76,6 +87,7 @@ pub(crate) struct Tier {
     /// Backend time minus this machine's, in milliseconds.
     clock_offset: AtomicI64,
     watch: guardian::Watch,
+    watched: watch::Watched,
     closed: AtomicBool,
     errors: Errors,
     /// The backend denies conditional writes: leases are not taken any more.
@@ -97,14 +109,19 @@ impl Tier {
         backend: Arc<dyn CacheBackend>,
         config: TierConfig,
         flights: Arc<Flights>,
-        fallback: Arc<MemoryStore>,
+        limits: &MemoryLimits,
     ) -> Arc<Self> {
+        let clock = config.clock.clone();
+        let store = || MemoryStore::new(limits, clock.clone());
+        let l1 = config.tiered.then(|| L1::new(store(), clock.clone()));
         let journal = Journal::new(config.namespace.is_some());
         let server = Server::new(config.namespace.is_some());
-        Arc::new(Self {
+        let tier = Arc::new(Self {
             capabilities: backend.capabilities(),
             config,
-            fallback,
+            fallback: store(),
+            l1,
+            waiters: Waiters::default(),
             backend,
             flights,
             breaker: Breaker::new(),
@@ -115,6 +132,7 @@ impl Tier {
             born: Instant::now(),
             clock_offset: AtomicI64::new(0),
             watch: guardian::Watch::default(),
+            watched: watch::Watched::default(),
             closed: AtomicBool::new(false),
             errors: Errors::new(),
             cas_denied: AtomicBool::new(false),
@@ -124,7 +142,9 @@ impl Tier {
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
-        })
+        });
+        tier.begin_watching();
+        tier
     }
 
     /// Whether the backend is asked: it answers, and everything that was removed without it has been replayed.
@@ -158,6 +178,22 @@ impl Tier {
             .saturating_add_signed(self.clock_offset())
     }
 
+    /// What the envelope of a value says that is stored now and fresh for `life`.
+    pub(crate) fn about(&self, fingerprint: u64, life: Duration) -> About {
+        let now = self.backend_ms();
+        let until = now.saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+        About {
+            times: Times {
+                created: now,
+                fresh_until: until,
+                kept_until: until,
+            },
+            fingerprint,
+            epoch: 0,
+            tags: SmallVec::new(),
+        }
+    }
+
     pub(crate) async fn get(&self, key: &Key, budget: &mut Budget) -> Result<Option<Bytes>, Error> {
         let full = self.full_key(key);
         let found = self.run(budget, self.backend.get(as_str(&full))).await?;
@@ -167,7 +203,7 @@ impl Tier {
 
     pub(crate) async fn get_many(
         &self,
-        keys: &[Key],
+        keys: &[&Key],
         budget: &mut Budget,
     ) -> Result<Vec<Option<Bytes>>, Error> {
         let full: Vec<FullKey> = keys.iter().map(|key| self.full_key(key)).collect();
@@ -331,12 +367,16 @@ impl Tier {
             return Err(self.errors.silent.clone());
         }
         let openings = self.breaker.openings();
+        let asked = self.moment();
         let started = Instant::now();
         let result = self.unless_opened(Some(budget.0), operation).await;
         let ended = Instant::now();
         budget.0 = budget.0.saturating_sub(ended - started);
         // What was learnt before the breaker last opened says nothing about the connection that came after.
         if self.breaker.openings() == openings {
+            if result.is_ok() {
+                self.answered(asked);
+            }
             self.judge(ended, &result);
         }
         result

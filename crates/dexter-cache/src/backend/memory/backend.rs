@@ -141,7 +141,7 @@ impl Inner {
         let len = value.len();
         let fresh_until = after(self.clock.now(), ttl.max(Duration::from_millis(1)));
         self.store
-            .insert(key, Arc::new(value), fresh_until, Some(len));
+            .insert(key, Held::new(Arc::new(value), fresh_until), Some(len));
         SetOutcome::Stored
     }
 
@@ -166,6 +166,7 @@ impl CacheBackend for MemoryBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             shared: false,
+            watch: false,
             ..Capabilities::all()
         }
     }
@@ -208,8 +209,7 @@ impl CacheBackend for MemoryBackend {
     async fn ping(&self) -> Result<Pong, Error> {
         Ok(Pong {
             clock_ms: Some(self.0.clock.wall_ms()),
-            run_id: None,
-            uptime: None,
+            ..Pong::default()
         })
     }
 }

@@ -82,7 +82,7 @@ impl StoredKey {
         u64::from_ne_bytes(self.head())
     }
 
-    fn weight(&self) -> u32 {
+    pub(super) fn weight(&self) -> u32 {
         let [.., a, b, c, d] = self.head::<HEAD>();
         u32::from_ne_bytes([a, b, c, d])
     }
@@ -118,19 +118,51 @@ impl fmt::Debug for StoredKey {
     }
 }
 
-/// A value and the moment until which it is fresh. Cloning it copies a counted pointer.
+/// A value and the moment until which it is fresh. Cloning it copies a counted pointer, or two.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) value: Arc<dyn Any + Send + Sync>,
     pub(crate) fresh_until: Nanos,
+    /// `None` for most: then the value is gone when it is no longer fresh.
+    pub(crate) extra: Option<Arc<Extra>>,
+}
+
+/// What few entries have.
+#[derive(Debug, Clone)]
+pub(crate) struct Extra {
+    /// Until when the value can be fallen back on; not before `fresh_until`.
+    pub(crate) kept_until: Nanos,
 }
 
 impl Held {
-    /// Whether the value is gone at `now`. By the coarse clock, which lags, this is true at most a tick late and
-    /// never early.
+    /// A value that is gone after `fresh_until`.
+    pub(crate) fn new(value: Arc<dyn Any + Send + Sync>, fresh_until: Nanos) -> Self {
+        Self {
+            value,
+            fresh_until,
+            extra: None,
+        }
+    }
+
+    /// Until when the entry takes up room.
     #[inline]
-    pub(super) fn is_expired(&self, now: Nanos) -> bool {
-        self.fresh_until <= now
+    pub(crate) fn kept_until(&self) -> Nanos {
+        self.extra
+            .as_ref()
+            .map_or(self.fresh_until, |extra| extra.kept_until)
+    }
+
+    /// Whether the value answers at `now`. By the coarse clock, which lags, it does so at most a tick too long and
+    /// never too short.
+    #[inline]
+    pub(crate) fn is_fresh(&self, now: Nanos) -> bool {
+        now < self.fresh_until
+    }
+
+    /// Whether the value is gone at `now`, by the same clock.
+    #[inline]
+    pub(crate) fn is_gone(&self, now: Nanos) -> bool {
+        self.kept_until() <= now
     }
 }
 

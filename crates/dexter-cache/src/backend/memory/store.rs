@@ -1,6 +1,5 @@
 //! [`MemoryStore`]: typed values with a deadline each, within a bound.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -36,6 +35,18 @@ pub(crate) struct MemoryStore {
     refused: AtomicU64,
 }
 
+/// An entry that is about to be stored.
+pub(crate) struct Weighed {
+    key: StoredKey,
+    held: Held,
+}
+
+/// What storing an entry came to, and what it pushed out: dropping this may run code of the user.
+pub(crate) struct Put {
+    pub(crate) stored: bool,
+    _out: SmallVec<[(StoredKey, Held); 2]>,
+}
+
 impl MemoryStore {
     pub(crate) fn new(limits: &MemoryLimits, clock: Clock) -> Arc<Self> {
         let Plan { options, heaviest } = limits.plan();
@@ -58,57 +69,88 @@ impl MemoryStore {
         let key = key.into();
         let held = self.entries.get(&key)?;
         let now = self.clock.coarse();
-        if held.is_expired(now) {
-            self.give_back(&key, now);
-            return None;
+        if held.is_fresh(now) {
+            return Some(held);
         }
-        Some(held)
+        if held.is_gone(now) {
+            self.give_back(&key, now);
+        }
+        None
     }
 
-    /// Stores `value` until `fresh_until`, in place of what was there, in one step. `encoded_len` is for the weigher.
+    /// Stores `held`, in place of what was there, in one step. `encoded_len` is for the weigher.
     ///
     /// Returns whether the value was stored. One that is heavier than all others together may be is not, and evicts
     /// nothing; what was under the key is gone all the same.
     pub(crate) fn insert<'k>(
         &self,
         key: impl Into<KeyRef<'k>>,
-        value: Arc<dyn Any + Send + Sync>,
-        fresh_until: Nanos,
+        held: Held,
         encoded_len: Option<usize>,
     ) -> bool {
+        self.put(self.weigh(key, held, encoded_len)).stored
+    }
+
+    /// The first half of [`insert`](Self::insert), for callers that hold a lock over the second half: it asks the
+    /// weigher, which is code of the user.
+    pub(crate) fn weigh<'k>(
+        &self,
+        key: impl Into<KeyRef<'k>>,
+        held: Held,
+        encoded_len: Option<usize>,
+    ) -> Weighed {
         let key = key.into();
         // The engine never evicts what weighs nothing.
         let weight = self.weigher.as_ref().map_or(1, |weigh| {
             let info = EntryInfo {
                 key: key.text,
-                value: &*value,
+                value: &*held.value,
                 encoded_len,
             };
             weigh(&info).max(1)
         });
-        if u64::from(weight) > self.heaviest {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            self.remove(key);
-            return false;
+        Weighed {
+            key: StoredKey::new(key, weight),
+            held,
         }
-        let held = Held { value, fresh_until };
+    }
+
+    /// The second half: runs no code of the user, if what it returns is dropped after the lock is let go of.
+    pub(crate) fn put(&self, weighed: Weighed) -> Put {
+        let Weighed { key, held } = weighed;
         let mut out = SmallVec::new();
-        self.entries
-            .insert_with_lifecycle(StoredKey::new(key, weight), held, &mut out);
-        for (pushed_out, held) in &out {
-            self.count_pushed_out(key, pushed_out, held);
+        if u64::from(key.weight()) > self.heaviest {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            out.extend(self.entries.remove(&key));
+            out.push((key, held));
+            return Put {
+                stored: false,
+                _out: out,
+            };
         }
-        self.sweeping.expect(fresh_until);
+        let kept_until = held.kept_until();
+        self.entries
+            .insert_with_lifecycle(key.clone(), held, &mut out);
+        for (pushed_out, held) in &out {
+            self.count_pushed_out(&key, pushed_out, held);
+        }
+        self.sweeping.expect(kept_until);
         self.ensure_sweeping();
-        true
+        Put {
+            stored: true,
+            _out: out,
+        }
     }
 
     /// Removes `key`; returns whether a fresh value was there.
     pub(crate) fn remove<'k>(&self, key: impl Into<KeyRef<'k>>) -> bool {
         let now = self.clock.coarse();
-        self.entries
-            .remove(&key.into())
-            .is_some_and(|(_, held)| !held.is_expired(now))
+        self.take(key).is_some_and(|held| held.is_fresh(now))
+    }
+
+    /// Removes `key`, and leaves it to the caller to drop what was there: `Drop` is code of the user.
+    pub(crate) fn take<'k>(&self, key: impl Into<KeyRef<'k>>) -> Option<Held> {
+        self.entries.remove(&key.into()).map(|(_, held)| held)
     }
 
     /// Removes every entry whose key `pattern` matches and `filter` lets pass; returns how many fresh ones there were.
@@ -149,7 +191,7 @@ impl MemoryStore {
         let now = self.clock.coarse();
         self.entries
             .remove_if(key, |_| true)
-            .is_some_and(|(_, held)| !held.is_expired(now))
+            .is_some_and(|(_, held)| held.is_fresh(now))
     }
 
     /// Removes everything. Takes about 0.1 µs an entry, locking for one entry at a time.
@@ -192,7 +234,7 @@ impl MemoryStore {
     fn give_back(&self, key: &KeyRef<'_>, now: Nanos) {
         if self
             .entries
-            .remove_if(key, |held| held.is_expired(now))
+            .remove_if(key, |held| held.is_gone(now))
             .is_some()
         {
             self.count_expired(1);
@@ -203,10 +245,10 @@ impl MemoryStore {
         self.expired.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn count_pushed_out(&self, inserted: KeyRef<'_>, key: &StoredKey, held: &Held) {
-        if held.is_expired(self.clock.coarse()) {
+    fn count_pushed_out(&self, inserted: &StoredKey, key: &StoredKey, held: &Held) {
+        if held.is_gone(self.clock.coarse()) {
             self.count_expired(1);
-        } else if inserted.text != key.text() {
+        } else if inserted != key {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }

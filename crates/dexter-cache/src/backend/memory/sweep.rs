@@ -97,11 +97,11 @@ impl MemoryStore {
             let mut given_back = 0;
             for (key, held) in entries.by_ref().take(SLICE) {
                 met += 1;
-                if held.is_expired(now) {
-                    let gone = self.entries.remove_if(&key, |held| held.is_expired(now));
+                if held.is_gone(now) {
+                    let gone = self.entries.remove_if(&key, |held| held.is_gone(now));
                     given_back += u64::from(gone.is_some());
                 } else {
-                    earliest = earliest.min(held.fresh_until);
+                    earliest = earliest.min(held.kept_until());
                 }
             }
             self.count_expired(given_back);

@@ -17,7 +17,11 @@ fn the_bound_holds_under_ten_times_as_many_insertions_from_four_threads() {
                     let deadline = hand.in_secs(9);
                     scope.spawn(move || {
                         for i in 0..capacity * 10 / 4 {
-                            store.insert(&key(format!("{thread}:{i}")), number(1), deadline, None);
+                            store.insert(
+                                &key(format!("{thread}:{i}")),
+                                Held::new(number(1), deadline),
+                                None,
+                            );
                         }
                     })
                 })
@@ -48,7 +52,11 @@ fn as_many_entries_as_the_capacity_find_room() {
         let hand = Hand::default();
         let store = entries(capacity, &hand);
         for i in 0..capacity {
-            store.insert(&key(format!("{i}")), number(1), hand.in_secs(9), None);
+            store.insert(
+                &key(format!("{i}")),
+                Held::new(number(1), hand.in_secs(9)),
+                None,
+            );
         }
         assert_eq!(store.len(), capacity);
     }
@@ -58,7 +66,7 @@ fn as_many_entries_as_the_capacity_find_room() {
 fn without_capacity_nothing_is_stored() {
     let hand = Hand::default();
     let store = entries(0, &hand);
-    assert!(!store.insert(&key("a"), number(1), hand.in_secs(9), None));
+    assert!(!store.insert(&key("a"), Held::new(number(1), hand.in_secs(9)), None));
     assert_eq!((read(&store, "a"), store.len()), (None, 0));
 }
 
@@ -66,7 +74,11 @@ fn without_capacity_nothing_is_stored() {
 fn a_huge_capacity_costs_nothing_before_it_is_used() {
     let hand = Hand::default();
     for store in [entries(usize::MAX, &hand), weighing(u64::MAX, &hand)] {
-        assert!(store.insert(&key("a"), number(u32::MAX), hand.in_secs(9), None));
+        assert!(store.insert(
+            &key("a"),
+            Held::new(number(u32::MAX), hand.in_secs(9)),
+            None
+        ));
         assert_eq!(read(&store, "a"), Some(u32::MAX));
     }
 }
@@ -76,14 +88,22 @@ fn weights_are_summed_and_bounded() {
     let hand = Hand::default();
     let store = weighing(1_000, &hand);
     for i in 0..1_000 {
-        store.insert(&key(format!("{i}")), number(i % 50), hand.in_secs(9), None);
+        store.insert(
+            &key(format!("{i}")),
+            Held::new(number(i % 50), hand.in_secs(9)),
+            None,
+        );
         assert!(store.weight() <= 1_000);
     }
     assert!(store.weight() > 900);
     // What claims to weigh nothing weighs one: else it could never be pushed out.
     let store = weighing(10, &hand);
     for i in 0..100 {
-        store.insert(&key(format!("{i}")), number(0), hand.in_secs(9), None);
+        store.insert(
+            &key(format!("{i}")),
+            Held::new(number(0), hand.in_secs(9)),
+            None,
+        );
     }
     assert_eq!((store.len(), store.weight()), (10, 10));
 }
@@ -94,7 +114,11 @@ fn a_weight_of_megabytes_is_bounded_over_all_shards() {
     let max = 100 << 20;
     let store = weighing(max, &hand);
     for i in 0..1_000 {
-        assert!(store.insert(&key(format!("{i}")), number(1 << 20), hand.in_secs(9), None));
+        assert!(store.insert(
+            &key(format!("{i}")),
+            Held::new(number(1 << 20), hand.in_secs(9)),
+            None
+        ));
         assert!(store.weight() <= max);
     }
     assert!(store.weight() > 90 << 20);
@@ -105,9 +129,13 @@ fn what_is_too_heavy_is_not_stored_and_pushes_nothing_out() {
     let hand = Hand::default();
     let store = weighing(1_000, &hand);
     for i in 0..10 {
-        store.insert(&key(format!("{i}")), number(90), hand.in_secs(9), None);
+        store.insert(
+            &key(format!("{i}")),
+            Held::new(number(90), hand.in_secs(9)),
+            None,
+        );
     }
-    assert!(!store.insert(&key("big"), number(1_001), hand.in_secs(9), None));
+    assert!(!store.insert(&key("big"), Held::new(number(1_001), hand.in_secs(9)), None));
     assert_eq!(
         (store.len(), store.evictions(), store.refusals()),
         (10, 0, 1)
@@ -115,7 +143,7 @@ fn what_is_too_heavy_is_not_stored_and_pushes_nothing_out() {
     assert_eq!(read(&store, "big"), None);
 
     // The value that it should have replaced is out of date.
-    assert!(!store.insert(&key("3"), number(1_001), hand.in_secs(9), None));
+    assert!(!store.insert(&key("3"), Held::new(number(1_001), hand.in_secs(9)), None));
     assert_eq!(read(&store, "3"), None);
     assert_eq!((store.len(), store.evictions()), (9, 0));
 }
@@ -128,14 +156,20 @@ fn the_heaviest_that_is_admitted_is_what_the_engine_admits() {
             .rev()
             .find(|&weight| {
                 let weight = u32::try_from(weight).expect("small");
-                weighing(max, &hand).insert(&key("a"), number(weight), hand.in_secs(9), None)
+                weighing(max, &hand).insert(
+                    &key("a"),
+                    Held::new(number(weight), hand.in_secs(9)),
+                    None,
+                )
             })
             .expect("something fits");
         let store = weighing(max, &hand);
         store.insert(
             &key("a"),
-            number(u32::try_from(heaviest).expect("small")),
-            hand.in_secs(9),
+            Held::new(
+                number(u32::try_from(heaviest).expect("small")),
+                hand.in_secs(9),
+            ),
             None,
         );
         assert_eq!((store.weight(), store.len()), (heaviest, 1), "of {max}");
@@ -152,7 +186,7 @@ fn an_entry_takes_at_most_40_bytes_more_than_in_the_bare_engine() {
     // Twice the capacity, so that the ghosts are there too.
     for i in 0..2 * COUNT {
         let text = format!("get_issue:path=/api/v1/issues/{i}&query=");
-        ours.insert(&key(&text), number(i), hand.in_secs(9), None);
+        ours.insert(&key(&text), Held::new(number(i), hand.in_secs(9)), None);
         bare.insert(text, Arc::new(i));
     }
     // On the heap: what lies before the text of a key.
@@ -175,7 +209,7 @@ fn threads_insert_read_and_remove_by_key_and_pattern_at_once() {
                     match (i + thread) % 4 {
                         0 | 1 => {
                             let nanos = hand.now() + u64::from(i % 5);
-                            store.insert(&key(text), number(i), nanos, None);
+                            store.insert(&key(text), Held::new(number(i), nanos), None);
                         }
                         2 => drop(store.get(&key(text))),
                         _ => drop(store.remove(&key(text))),

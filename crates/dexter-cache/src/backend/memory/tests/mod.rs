@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::entry::KeyRef;
+use super::entry::{Held, KeyRef};
 use super::limits::Weigher;
 use super::{MemoryLimits, MemoryStore};
 use crate::clock::{Clock, Nanos, TestClock, after};

@@ -14,7 +14,11 @@ fn runtime() -> Runtime {
 
 fn fill(store: &MemoryStore, count: u32, until: Nanos) {
     for i in 0..count {
-        store.insert(&key(format!("{until}:{i}")), number(i), until, None);
+        store.insert(
+            &key(format!("{until}:{i}")),
+            Held::new(number(i), until),
+            None,
+        );
     }
 }
 
@@ -44,7 +48,7 @@ fn values_are_dropped_when_they_are_reclaimed() {
     let store = entries(100, &hand);
     runtime().block_on(async {
         let value = number(1);
-        store.insert(&key("a"), value.clone(), hand.in_secs(1), None);
+        store.insert(&key("a"), Held::new(value.clone(), hand.in_secs(1)), None);
         hand.pass(Duration::from_secs(1));
         sleep(Duration::from_secs(3)).await;
         assert_eq!(Arc::strong_count(&value), 1);
@@ -137,7 +141,7 @@ fn the_task_does_not_keep_the_store_alive() {
     let store = entries(100, &hand);
     runtime().block_on(async {
         let value = number(1);
-        store.insert(&key("a"), value.clone(), Nanos::MAX, None);
+        store.insert(&key("a"), Held::new(value.clone(), Nanos::MAX), None);
         tokio::task::yield_now().await;
         drop(store);
         assert_eq!(Arc::strong_count(&value), 1);
