@@ -62,6 +62,11 @@ fn another_server_taken_for_the_same_is_noticed() {
 }
 
 #[test]
+fn what_is_kept_although_a_change_was_told_is_noticed() {
+    is_noticed(Off::Guard(Guard::Sequence));
+}
+
+#[test]
 fn an_earlier_connection_left_alive_is_noticed() {
     is_noticed(Off::ConnectionKill);
 }

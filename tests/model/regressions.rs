@@ -23,7 +23,7 @@ impl Scene {
     async fn of(processes: usize) -> Self {
         fastrand::seed(1);
         let server = SimServer::new(1, 2, LATENCY);
-        let world = World::new(1, processes, Duration::ZERO, false);
+        let world = World::new(1, processes, Duration::ZERO, false, false);
         let mut caches = Vec::new();
         for process in 0..processes {
             let backend = SimBackend::new(server.clone(), process, Arc::clone(&world));

@@ -31,6 +31,9 @@ pub(crate) const FAULTS: [FaultKind; 10] = [
     FaultKind::LoseReply,
 ];
 
+/// Its place.
+pub(crate) const BLACKHOLE: usize = 2;
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
     pub(crate) seeds: u64,

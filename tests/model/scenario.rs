@@ -9,8 +9,8 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::guards::Off;
-use crate::report::{FAULTS, FaultKind, Totals};
-use crate::sim::{EPOCH_MS, Mood, SimBackend, SimServer};
+use crate::report::{BLACKHOLE, FAULTS, FaultKind, Totals};
+use crate::sim::{EPOCH_MS, Mood, Sent, SimBackend, SimServer};
 use crate::work::Worker;
 use crate::world::{KeyNo, Order, Origin, Trace, World};
 
@@ -42,6 +42,9 @@ pub(crate) struct Plan {
     latency: Duration,
     scan_step: usize,
     faults: usize,
+    tiered: bool,
+    /// The server tells of changes.
+    tells: bool,
 }
 
 impl Plan {
@@ -66,6 +69,8 @@ impl Plan {
             latency: Duration::from_micros([300, 3_000, 12_000][rng.usize(..3)]),
             scan_step: rng.usize(1..=4),
             faults: [0, 1, 1, 2, 3, 4][rng.usize(..6)],
+            tiered: rng.bool(),
+            tells: rng.u8(..6) != 0,
         }
     }
 }
@@ -81,9 +86,12 @@ pub(crate) async fn run(seed: u64, off: Option<Off>, trace: bool) -> Outcome {
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed ^ 0xD0E5_7E12);
     let plan = Arc::new(Plan::draw(&mut rng));
-    let world = World::new(KEYS, plan.processes, plan.fallback_ttl, trace);
+    let world = World::new(KEYS, plan.processes, plan.fallback_ttl, plan.tiered, trace);
     let server = SimServer::new(rng.u64(..), plan.scan_step, plan.latency);
     server.skew_clock(plan.clocks[3]);
+    if !plan.tells {
+        server.keep_silent();
+    }
     if off == Some(Off::ConnectionKill) {
         server.forget_to_kill();
     }
@@ -147,6 +155,11 @@ async fn start(
         .memory_capacity(plan.capacity)
         .fallback_ttl(plan.fallback_ttl)
         .lease_ttl(plan.lease_ttl);
+    let builder = if plan.tiered {
+        builder.tiered()
+    } else {
+        builder
+    };
     let builder = match off {
         Some(off) => off.of(builder),
         None => builder,
@@ -158,17 +171,29 @@ async fn start(
 async fn misfortune(plan: &Plan, world: &World, server: &SimServer, rng: &mut Rng) {
     for _ in 0..plan.faults {
         sleep(Duration::from_millis(rng.u64(..1_200))).await;
-        let which = rng.usize(..FAULTS.len());
+        let mut process = rng.usize(..plan.processes);
+        let upon = [None, Some(Sent::Set), Some(Sent::Remove), Some(Sent::Scan)][rng.usize(..4)];
+        if let Some(kind) = upon {
+            // While just that is under way.
+            let sent = timeout(Duration::from_millis(300), server.until_sent(kind)).await;
+            process = sent.unwrap_or(process);
+        }
+        // A connection that is cut off comes about in more ways than the others.
+        let which = rng.usize(..FAULTS.len() + 3);
+        let which = if which < FAULTS.len() {
+            which
+        } else {
+            BLACKHOLE
+        };
         let kind = FAULTS[which];
         world.count(|totals| totals.faults[which] += 1);
         world.note(None, || format!("fault: {kind:?}"));
-        strike(plan, world, server, rng, kind).await;
+        strike(world, server, rng, kind, process).await;
         world.note(None, || "fault over".to_owned());
     }
 }
 
-async fn strike(plan: &Plan, world: &World, server: &SimServer, rng: &mut Rng, kind: FaultKind) {
-    let process = rng.usize(..plan.processes);
+async fn strike(world: &World, server: &SimServer, rng: &mut Rng, kind: FaultKind, process: usize) {
     let moment = Duration::from_millis(rng.u64(..1_500));
     let mood = |mood| async move {
         server.mood(mood);
@@ -242,7 +267,7 @@ async fn settle(world: &World, caches: &[Cache]) {
 /// Each process looks at every key, when all is quiet.
 async fn read_everything(world: &Arc<World>, caches: &[Cache], capacity: usize) {
     for (process, cache) in caches.iter().enumerate() {
-        if cache.stats().entries > 2 * capacity as u64 {
+        if cache.stats().entries > 3 * capacity as u64 {
             world.complain(format!("p{process} keeps more than {capacity} entries"));
         }
         for no in 0..KEYS {

@@ -89,6 +89,7 @@ impl Worker {
         if let Ok((value, process_load)) = answer.map(|value: Value| (value, value.load)) {
             self.judge("get_or_load", &look, value, process_load);
         }
+        self.world.leave(&look);
     }
 
     /// A caller that does not wait for its answer.
@@ -99,6 +100,7 @@ impl Worker {
         let (name, ttl) = (key(no), self.ttl());
         let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
         let _: Result<Result<Value, Failed>, _> = timeout(patience, call).await;
+        self.world.leave(&look);
     }
 
     async fn refresh(&mut self, no: KeyNo) {

@@ -15,6 +15,8 @@ use crate::report::Totals;
 
 /// For how long after its load a flight can be joined: while the fill is under way, which takes one budget at most.
 pub(crate) const FILL: Duration = Duration::from_millis(250);
+/// By when a process has been told of a removal by another one, in `tiered` mode.
+const LIVENESS: Duration = Duration::from_millis(2_500);
 /// From this long a wait on, a caller may load although somebody else does.
 const LONG_WAIT: Duration = Duration::from_secs(4);
 
@@ -98,7 +100,7 @@ struct Removal {
 enum Others {
     /// It has not returned.
     NotYet,
-    From(Order),
+    From(Order, Instant),
     /// When its process trusts the server again, after it has lost it so many times, and has met this run of it.
     AtTrust {
         losses: u64,
@@ -122,21 +124,32 @@ pub(crate) struct Look {
     pub(crate) began_at: Instant,
     losses: u64,
     trusted: bool,
-    /// It may share a load that is under way.
-    joins: bool,
+    /// Its place among the calls that share what is under way.
+    joins: Option<usize>,
+}
+
+/// A call that may share what another one of its process and key brings, or give it to others.
+struct Sharing {
+    process: usize,
+    key: KeyNo,
+    began: Order,
+    ended: Option<Order>,
 }
 
 pub(crate) struct World {
     state: Mutex<State>,
-    fallback_ttl: Duration,
 }
 
 struct State {
+    fallback_ttl: Duration,
+    /// Processes keep what they read.
+    tiered: bool,
     order: Order,
     begun: Instant,
     versions: Vec<u64>,
     loads: Vec<Load>,
     removals: Vec<Removal>,
+    sharing: Vec<Sharing>,
     processes: Vec<Process>,
     violations: Vec<String>,
     trace: Option<Trace>,
@@ -148,16 +161,19 @@ impl World {
         keys: usize,
         processes: usize,
         fallback_ttl: Duration,
+        tiered: bool,
         trace: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
-            fallback_ttl,
             state: Mutex::new(State {
+                fallback_ttl,
+                tiered,
                 order: 0,
                 begun: Instant::now(),
                 versions: vec![1; keys],
                 loads: Vec::new(),
                 removals: Vec::new(),
+                sharing: Vec::new(),
                 processes: (0..processes)
                     .map(|_| Process {
                         cache: None,
@@ -249,9 +265,11 @@ impl World {
             }
         }
         // A set is a write like any other: what was there before may be there again.
-        state
-            .removals
-            .retain(|removal| removal.kind != Kind::Set || removal.returned.is_none());
+        for removal in &mut state.removals {
+            if removal.kind == Kind::Set && removal.returned.is_some() {
+                removal.kind = Kind::Refresh;
+            }
+        }
     }
 }
 
@@ -264,7 +282,7 @@ impl State {
             if let Others::AtTrust { losses, run } = removal.others {
                 let process = &self.processes[removal.process];
                 if process.losses >= losses && process.run >= run && process.trusts() {
-                    removal.others = Others::From(order);
+                    removal.others = Others::From(order, Instant::now());
                 }
             }
         }
@@ -410,7 +428,7 @@ impl World {
                 covers.0 & 0xFFFF
             )
         });
-        // The number is its moment: entries may be dropped.
+        // The number is its moment.
         usize::try_from(began).unwrap_or(0)
     }
 
@@ -427,14 +445,15 @@ impl World {
         let process = state.removals[at].process;
         let losses = state.processes[process].losses;
         let trusts = state.processes[process].trusts();
+        let now = Instant::now();
         let removal = &mut state.removals[at];
         removal.returned = Some(returned);
         let key = (removal.covers.0.count_ones() == 1)
             .then(|| removal.covers.0.trailing_zeros() as usize);
         if removal.kind == Kind::Removal {
             removal.others = match reach {
-                Some(Reach::Applied) => Others::From(returned),
-                Some(_) if trusts => Others::From(returned),
+                Some(Reach::Applied) => Others::From(returned, now),
+                Some(_) if trusts => Others::From(returned, now),
                 Some(_) => Others::AtTrust { losses, run: 0 },
                 None => Others::NotYet,
             };
@@ -461,6 +480,15 @@ impl World {
         let mut state = self.state();
         let began = state.tick();
         state.totals.calls += 1;
+        let joins = joins.then(|| {
+            state.sharing.push(Sharing {
+                process,
+                key,
+                began,
+                ended: None,
+            });
+            state.sharing.len() - 1
+        });
         let of = &state.processes[process];
         Look {
             process,
@@ -470,6 +498,15 @@ impl World {
             losses: of.losses,
             trusted: of.trusts(),
             joins,
+        }
+    }
+
+    /// A call is over.
+    pub(crate) fn leave(&self, look: &Look) {
+        let mut state = self.state();
+        let order = state.tick();
+        if let Some(place) = look.joins {
+            state.sharing[place].ended = Some(order);
         }
     }
 
@@ -492,7 +529,7 @@ impl World {
             );
             return;
         }
-        if let Some(clause) = state.violated(look, value, self.fallback_ttl) {
+        if let Some(clause) = state.violated(look, value) {
             let text = format!(
                 "{clause}: p{process} {what} of k{key}, begun at {}, gives version {} of load {}, begun at {}",
                 look.began, value.version, value.load, state.loads[value.load].began
@@ -512,7 +549,7 @@ impl World {
 }
 
 impl State {
-    fn violated(&self, look: &Look, value: Value, fallback_ttl: Duration) -> Option<String> {
+    fn violated(&self, look: &Look, value: Value) -> Option<String> {
         let load = &self.loads[value.load];
         self.removals.iter().find_map(|removal| {
             if !removal.covers.has(look.key) || !removal.came_after(load) {
@@ -526,10 +563,13 @@ impl State {
                         .is_some_and(|returned| returned < look.began);
                 return binds.then(|| format!("clause (a), {:?} begun at {at}", removal.kind));
             }
-            let Others::From(from) = removal.others else {
+            let Others::From(from, at_time) = removal.others else {
                 return None;
             };
-            let binds = from < look.began && !self.is_excused(look, load, fallback_ttl);
+            let binds = from < look.began
+                && !self.is_excused(look, load)
+                && !self.shares(look, from)
+                && !self.is_behind(look, at_time);
             binds.then(|| {
                 format!(
                     "clause (b) or (c), removal by p{} begun at {at}",
@@ -540,21 +580,47 @@ impl State {
     }
 
     /// Whether a process may go on giving the value of its own load although another one has removed it.
-    fn is_excused(&self, look: &Look, load: &Load, fallback_ttl: Duration) -> bool {
+    fn is_excused(&self, look: &Look, load: &Load) -> bool {
         if load.process != look.process {
             return false;
         }
         let Some((_, ended)) = load.ended else {
-            return look.joins;
+            return look.joins.is_some();
         };
         // It was under way, up to the end of its fill, and could be shared.
-        if look.joins && look.began_at <= ended + FILL {
+        if look.joins.is_some() && look.began_at <= ended + FILL {
             return true;
         }
         // It is in the memory of a process that has lost the server.
+        self.is_lost(look) && Instant::now() <= ended + self.fallback_ttl
+    }
+
+    /// Whether a call may have joined another one of its process that had looked before others had to follow the removal.
+    fn shares(&self, look: &Look, from: Order) -> bool {
+        look.joins.is_some()
+            && self.sharing.iter().any(|call| {
+                call.process == look.process
+                    && call.key == look.key
+                    && call.began < from
+                    && call.ended.is_none_or(|ended| ended > look.began)
+            })
+    }
+
+    /// Whether a process that keeps what it reads may not have been told yet of a removal that others had to follow from
+    /// `since` on.
+    fn is_behind(&self, look: &Look, since: Instant) -> bool {
+        let bound = if self.is_lost(look) {
+            LIVENESS.max(self.fallback_ttl)
+        } else {
+            LIVENESS
+        };
+        self.tiered && look.began_at <= since + bound
+    }
+
+    /// Whether the process did not trust the server at some moment of the call.
+    fn is_lost(&self, look: &Look) -> bool {
         let of = &self.processes[look.process];
-        let lost = !look.trusted || of.losses != look.losses || !of.trusts();
-        lost && Instant::now() <= ended + fallback_ttl
+        !look.trusted || of.losses != look.losses || !of.trusts()
     }
 }
 

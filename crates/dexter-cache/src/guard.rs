@@ -14,6 +14,8 @@ pub enum Guard {
     ReplayFirst,
     /// A server with another run id is told of the last removals before it is trusted.
     RunId,
+    /// What was asked before a change was told is not kept after it.
+    Sequence,
 }
 
 /// Those that stand: all of them, but in tests.

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dexter_cache::backend::{CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, When};
+use dexter_cache::backend::{
+    CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, Watcher, When,
+};
 use dexter_cache::{Error, ErrorKind, KeyPattern};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -28,6 +30,7 @@ pub(crate) struct SimBackend {
     earlier: SyncMutex<Vec<Link>>,
     resets: AtomicU64,
     pinging: Mutex<()>,
+    watch: OnceLock<(String, Weak<dyn Watcher>)>,
     /// Told when the cache gives the connection up, and whom it meets.
     observer: Arc<World>,
 }
@@ -47,6 +50,7 @@ impl SimBackend {
             earlier: SyncMutex::default(),
             resets: AtomicU64::new(0),
             pinging: Mutex::default(),
+            watch: OnceLock::new(),
             observer,
         }
     }
@@ -75,11 +79,14 @@ impl SimBackend {
         }
     }
 
-    async fn open(&self) -> Result<(Link, Pong), Error> {
-        let conn = self.server.connect(self.process)?;
+    async fn open(&self, watch: bool) -> Result<(Link, Pong), Error> {
+        let watch = self.watch.get().filter(|_| watch);
+        let watcher = watch.map(|(_, watcher)| Weak::clone(watcher));
+        let track = watch.map(|(prefix, _)| prefix.clone());
+        let conn = self.server.connect(self.process, watcher)?;
         // Given up half-way, it is closed, and has sent nothing that matters.
         let opening = Opening(self, conn);
-        let greeted = timeout(CONNECT_TIMEOUT, self.ask(conn, Command::Ping)).await;
+        let greeted = timeout(CONNECT_TIMEOUT, self.ask(conn, Command::Greet { track })).await;
         let pong = match greeted.map_err(|_| silent("while connecting"))?? {
             Reply::Pong(pong) => pong,
             other => unreachable!("{other:?} to a ping"),
@@ -117,8 +124,12 @@ impl SimBackend {
             self.retire(&live);
         }
         let resets = self.resets.load(Ordering::SeqCst);
-        let (link, pong) = self.open().await?;
+        let (link, mut pong) = self.open(true).await?;
         self.kill_earlier(&link).await?;
+        match self.server.begin_use(link.conn) {
+            Some(telling) => pong.watching = telling,
+            None => return Err(unavailable("lost while connecting")),
+        }
         *lock(&self.live) = Some(link.clone());
         if self.resets.load(Ordering::SeqCst) != resets {
             self.retire(&link);
@@ -130,7 +141,10 @@ impl SimBackend {
     async fn ping_live(&self, live: &Link) -> Result<Pong, Error> {
         let ping = async {
             let pong = match self.ask(live.conn, Command::Ping).await? {
-                Reply::Pong(pong) => pong,
+                Reply::Pong(mut pong) => {
+                    pong.watching = self.server.begin_use(live.conn) == Some(true);
+                    pong
+                }
                 other => unreachable!("{other:?} to a ping"),
             };
             self.kill_earlier(live).await?;
@@ -207,7 +221,7 @@ impl CacheBackend for SimBackend {
         filter: KeyFilter<'_>,
     ) -> Result<u64, Error> {
         let live = self.live()?;
-        let (link, _) = self.open().await?;
+        let (link, _) = self.open(false).await?;
         let mut side = Side {
             backend: self,
             link,
@@ -250,6 +264,10 @@ impl CacheBackend for SimBackend {
             self.observer.met(self.process, run);
         }
         Ok(pong)
+    }
+
+    fn watch(&self, prefix: &str, watcher: Weak<dyn Watcher>) -> bool {
+        self.watch.set((prefix.to_owned(), watcher)).is_ok()
     }
 
     fn reset(&self) {

@@ -96,6 +96,11 @@ impl SimServer {
         self.act(|net| net.store.clock_skew_ms = ms);
     }
 
+    /// The server is one that does not tell of changes.
+    pub(crate) fn keep_silent(&self) {
+        self.act(|net| net.tells = false);
+    }
+
     /// `CLIENT KILL` does nothing from now on.
     pub(crate) fn forget_to_kill(&self) {
         self.act(|net| net.kills = false);

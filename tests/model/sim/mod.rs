@@ -11,7 +11,7 @@ mod net;
 mod store;
 
 pub(crate) use backend::SimBackend;
-pub(crate) use net::SimServer;
+pub(crate) use net::{Sent, SimServer};
 pub(crate) use store::Mood;
 
 /// What the server's clock says when a scenario begins, in milliseconds since the Unix epoch.

@@ -1,19 +1,24 @@
 //! Connections: commands and replies under way, each direction in order.
 
+//!
+//! A connection may tell of changes: among the replies, in their order. Whoever is told is called when nothing here is
+//! locked any more, and before any caller that waits for a reply goes on.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use dexter_cache::backend::Watcher;
 use dexter_cache::{Error, ErrorKind};
 use fastrand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::store::{Command, Reply, Store};
+use super::store::{Command, Condition, Reply, Store};
 
 pub(crate) type ConnId = u64;
 pub(crate) type Answer = oneshot::Receiver<Result<Reply, Error>>;
@@ -25,6 +30,8 @@ pub(crate) struct SimServer(Arc<Shared>);
 struct Shared {
     net: Mutex<Net>,
     changed: Notify,
+    /// The same, for the one task that places faults.
+    changed_for_faults: Notify,
     pump: Mutex<Option<AbortHandle>>,
 }
 
@@ -34,11 +41,19 @@ pub(crate) struct Net {
     /// Whether anybody listens.
     pub(super) up: bool,
     pub(super) frozen: bool,
+    /// Whether connections may ask to be told of changes.
+    pub(super) tells: bool,
+    /// What is to be told.
+    news: Vec<News>,
     /// Whether `CLIENT KILL` works.
     pub(super) kills: bool,
     pub(super) latency: Duration,
     pub(super) conns: BTreeMap<ConnId, Conn>,
     next_conn: ConnId,
+    /// How many commands of each kind have been sent.
+    sent: [u64; 3],
+    /// Who sent the last one.
+    sender: usize,
     /// What is under way, by when it comes to its end.
     events: BTreeMap<(Instant, u64), Event>,
     sequence: u64,
@@ -59,13 +74,59 @@ pub(super) struct Conn {
     last_arrival: Instant,
     last_delivery: Instant,
     held_in: VecDeque<(u64, Command)>,
-    held_out: VecDeque<(u64, Result<Reply, Error>)>,
+    held_out: VecDeque<Message>,
+    /// What of the keys it tells the client, on the server's side.
+    tracks: Option<String>,
+    /// Who is told, on the client's.
+    watcher: Option<Weak<dyn Watcher>>,
+    phase: Phase,
+}
+
+/// What the server sends.
+enum Message {
+    Reply(u64, Result<Reply, Error>),
+    Changed(String),
+}
+
+/// Whether somebody relies on what a connection tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    New,
+    InUse,
+    Over,
+}
+
+enum News {
+    Changed(Weak<dyn Watcher>, String),
+    Lost(Weak<dyn Watcher>),
+}
+
+/// Commands that a fault is best placed upon.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sent {
+    /// A value, unconditionally.
+    Set,
+    Remove,
+    Scan,
+}
+
+impl Sent {
+    fn kind(command: &Command) -> Option<Self> {
+        match command {
+            Command::Set {
+                when: Condition::Always,
+                ..
+            } => Some(Self::Set),
+            Command::Remove(_) => Some(Self::Remove),
+            Command::Scan { .. } => Some(Self::Scan),
+            _ => None,
+        }
+    }
 }
 
 enum Event {
     Arrive(ConnId, u64, Command),
-    /// A message to the client. Changes that the server announces will travel among the replies, in their order.
-    Deliver(ConnId, u64, Result<Reply, Error>),
+    Deliver(ConnId, Message),
     /// A way that was blocked is open again.
     Unblock(ConnId),
 }
@@ -79,15 +140,20 @@ impl SimServer {
                 rng: Rng::with_seed(seed),
                 up: true,
                 frozen: false,
+                tells: true,
+                news: Vec::new(),
                 kills: true,
                 latency,
                 conns: BTreeMap::new(),
                 next_conn: 1,
+                sent: [0; 3],
+                sender: 0,
                 events: BTreeMap::new(),
                 sequence: 0,
                 unread: VecDeque::new(),
             }),
             changed: Notify::new(),
+            changed_for_faults: Notify::new(),
             pump: Mutex::default(),
         });
         let pump = tokio::spawn(pump(Arc::downgrade(&shared))).abort_handle();
@@ -103,11 +169,16 @@ impl SimServer {
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut Net) -> R) -> R {
         let done = act(&mut self.net());
         self.0.changed.notify_one();
+        self.0.tell();
         done
     }
 
     /// A new connection of `process`; who refuses it says so at once, and one that is silent is silent.
-    pub(super) fn connect(&self, process: usize) -> Result<ConnId, Error> {
+    pub(super) fn connect(
+        &self,
+        process: usize,
+        watcher: Option<Weak<dyn Watcher>>,
+    ) -> Result<ConnId, Error> {
         let mut net = self.net();
         if !net.up {
             return Err(refused());
@@ -127,6 +198,9 @@ impl SimServer {
                 last_delivery: now,
                 held_in: VecDeque::new(),
                 held_out: VecDeque::new(),
+                tracks: None,
+                watcher,
+                phase: Phase::New,
             },
         );
         Ok(id)
@@ -143,16 +217,45 @@ impl SimServer {
             link.pending.insert(request, sender);
             let at = (Instant::now() + latency).max(link.last_arrival);
             link.last_arrival = at;
+            if let Some(kind) = Sent::kind(&command) {
+                net.sent[kind as usize] += 1;
+                net.sender = link.process;
+            }
             net.schedule(at, Event::Arrive(conn, request, command));
         });
+        self.0.changed_for_faults.notify_one();
         answer
+    }
+
+    /// Waits until a command of this kind is on its way; returns who sent it.
+    pub(crate) async fn until_sent(&self, kind: Sent) -> usize {
+        let sent = || self.net().sent[kind as usize];
+        let before = sent();
+        while sent() == before {
+            self.0.changed_for_faults.notified().await;
+        }
+        self.net().sender
     }
 
     /// The client lets go: nobody waits for replies any more. What has been sent is under way all the same.
     pub(super) fn hang_up(&self, conn: ConnId) {
-        if let Some(link) = self.net().conns.get_mut(&conn) {
-            link.pending.clear();
+        self.act(|net| {
+            if let Some(link) = net.conns.get_mut(&conn) {
+                link.pending.clear();
+            }
+            net.end_telling(conn);
+        });
+    }
+
+    /// The connection comes into use, unless it is lost already; whether it tells.
+    pub(super) fn begin_use(&self, conn: ConnId) -> Option<bool> {
+        let mut net = self.net();
+        let link = net.conns.get_mut(&conn)?;
+        if link.phase == Phase::Over {
+            return None;
         }
+        link.phase = Phase::InUse;
+        Some(link.tracks.is_some())
     }
 
     pub(crate) fn run(&self) -> u64 {
@@ -184,6 +287,24 @@ impl Shared {
     fn net(&self) -> MutexGuard<'_, Net> {
         self.net.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn tell(&self) {
+        let news = std::mem::take(&mut self.net().news);
+        for news in news {
+            match news {
+                News::Changed(watcher, key) => {
+                    if let Some(watcher) = watcher.upgrade() {
+                        watcher.changed(key.as_bytes());
+                    }
+                }
+                News::Lost(watcher) => {
+                    if let Some(watcher) = watcher.upgrade() {
+                        watcher.lost();
+                    }
+                }
+            }
+        }
+    }
 }
 
 pub(super) fn refused() -> Error {
@@ -191,12 +312,13 @@ pub(super) fn refused() -> Error {
 }
 
 /// Brings everything to its end at its time.
-async fn pump(shared: std::sync::Weak<Shared>) {
+async fn pump(shared: Weak<Shared>) {
     loop {
         let Some(strong) = shared.upgrade() else {
             return;
         };
         let next = strong.net().advance();
+        strong.tell();
         let wait = async {
             match next {
                 Some(at) => sleep_until(at).await,
@@ -240,7 +362,7 @@ impl Net {
             }
             match entry.remove() {
                 Event::Arrive(conn, request, command) => self.arrive(conn, request, command),
-                Event::Deliver(conn, request, result) => self.deliver(conn, request, result),
+                Event::Deliver(conn, message) => self.deliver(conn, message),
                 Event::Unblock(conn) => self.unblock(conn),
             }
         }
@@ -254,8 +376,7 @@ impl Net {
         if link.blackholed {
             link.held_in.push_back((request, command));
         } else if !link.alive {
-            // Nobody is told more than once that it broke off.
-            link.pending.clear();
+            self.break_off(conn);
         } else if self.frozen {
             self.unread.push_back((conn, request, command));
         } else {
@@ -271,28 +392,78 @@ impl Net {
                 self.sever(doomed);
             }
         }
+        let track = match &command {
+            Command::Greet { track } if self.tells => track.clone(),
+            _ => None,
+        };
         let result = self.store.execute(command);
-        let latency = self.draw_latency();
         let Some(link) = self.conns.get_mut(&conn) else {
             return;
         };
+        if track.is_some() && result.is_ok() {
+            link.tracks = track;
+        }
         if link.loses_reply {
             self.break_off(conn);
-            return;
+        } else {
+            self.emit(conn, Message::Reply(request, result));
         }
-        let at = (Instant::now() + latency).max(link.last_delivery);
-        link.last_delivery = at;
-        self.schedule(at, Event::Deliver(conn, request, result));
+        for key in self.store.take_changed() {
+            let told = self.conns.iter().filter(|(_, link)| {
+                let tracks = link.tracks.as_ref();
+                link.alive && tracks.is_some_and(|prefix| key.starts_with(&**prefix))
+            });
+            let told: Vec<ConnId> = told.map(|(id, _)| *id).collect();
+            for conn in told {
+                self.emit(conn, Message::Changed(key.clone()));
+            }
+        }
     }
 
-    fn deliver(&mut self, conn: ConnId, request: u64, result: Result<Reply, Error>) {
+    /// Sends a message on its way, behind those that were sent before.
+    fn emit(&mut self, conn: ConnId, message: Message) {
+        let latency = self.draw_latency();
+        if let Some(link) = self.conns.get_mut(&conn) {
+            let at = (Instant::now() + latency).max(link.last_delivery);
+            link.last_delivery = at;
+            self.schedule(at, Event::Deliver(conn, message));
+        }
+    }
+
+    fn deliver(&mut self, conn: ConnId, message: Message) {
         let Some(link) = self.conns.get_mut(&conn) else {
             return;
         };
         if link.blackholed {
-            link.held_out.push_back((request, result));
-        } else if let Some(waiting) = link.pending.remove(&request) {
-            let _ = waiting.send(result);
+            link.held_out.push_back(message);
+            return;
+        }
+        match message {
+            Message::Reply(request, result) => {
+                if let Some(waiting) = link.pending.remove(&request) {
+                    let _ = waiting.send(result);
+                }
+            }
+            Message::Changed(key) if link.phase != Phase::Over => {
+                if let Some(watcher) = &link.watcher {
+                    self.news.push(News::Changed(Weak::clone(watcher), key));
+                }
+            }
+            Message::Changed(_) => {}
+        }
+    }
+
+    /// Who relied on what a connection told learns that it is lost, once.
+    fn end_telling(&mut self, conn: ConnId) {
+        let Some(link) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        let before = std::mem::replace(&mut link.phase, Phase::Over);
+        if before == Phase::InUse
+            && link.tracks.is_some()
+            && let Some(watcher) = &link.watcher
+        {
+            self.news.push(News::Lost(Weak::clone(watcher)));
         }
     }
 
@@ -316,6 +487,7 @@ impl Net {
             link.held_out.clear();
             link.pending.clear();
         }
+        self.end_telling(conn);
     }
 
     /// What was held arrives, where the connection still is.
@@ -330,16 +502,15 @@ impl Net {
             std::mem::take(&mut link.held_in),
             std::mem::take(&mut link.held_out),
         );
-        for (request, result) in held_out {
-            self.deliver(conn, request, result);
+        for message in held_out {
+            self.deliver(conn, message);
         }
         for (request, command) in held_in {
             self.arrive(conn, request, command);
         }
-        if let Some(link) = self.conns.get_mut(&conn)
-            && !link.alive
-        {
-            link.pending.clear();
+        // The end of a connection that the server has closed arrives as well.
+        if self.conns.get(&conn).is_some_and(|link| !link.alive) {
+            self.break_off(conn);
         }
     }
 

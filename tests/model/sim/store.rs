@@ -32,6 +32,10 @@ pub(crate) enum Command {
     Ping,
     /// Ends connections.
     Kill(Vec<u64>),
+    /// The first on a connection, which may ask to be told of changes below a prefix.
+    Greet {
+        track: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +84,7 @@ pub(crate) struct Store {
     data: Data,
     /// What each write replaced, the latest last: a replica that lacks the last ones has this instead.
     undo: VecDeque<(String, Option<Entry>)>,
+    changed: Vec<String>,
     snapshot: Data,
     pub(super) run: u64,
     born: Instant,
@@ -99,6 +104,7 @@ impl Store {
         Self {
             data: Data::new(),
             undo: VecDeque::new(),
+            changed: Vec::new(),
             snapshot: Data::new(),
             run: 1,
             born: now,
@@ -182,7 +188,7 @@ impl Store {
                 Reply::Removed(removed as u64)
             }
             Command::Scan { pattern, after } => self.scan(&pattern, after),
-            Command::Ping => Reply::Pong(self.pong()),
+            Command::Ping | Command::Greet { .. } => Reply::Pong(self.pong()),
             Command::Kill(_) => Reply::Killed,
         })
     }
@@ -190,9 +196,10 @@ impl Store {
     fn refuse(&self, command: &Command) -> Result<(), Error> {
         let refusal = match (self.mood, command) {
             (Mood::Loading, _) => Some((ErrorKind::NotReady, "LOADING")),
-            (Mood::ReadOnly, Command::Set { .. } | Command::Remove(_) | Command::Ping) => {
-                Some((ErrorKind::NotReady, "READONLY"))
-            }
+            (
+                Mood::ReadOnly,
+                Command::Set { .. } | Command::Remove(_) | Command::Ping | Command::Greet { .. },
+            ) => Some((ErrorKind::NotReady, "READONLY")),
             (Mood::OutOfMemory, Command::Set { .. }) => Some((ErrorKind::OutOfMemory, "OOM")),
             _ => None,
         };
@@ -240,7 +247,13 @@ impl Store {
         there
     }
 
+    /// The keys that were written or removed since it was asked last.
+    pub(super) fn take_changed(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.changed)
+    }
+
     fn note(&mut self, key: String, before: Option<Entry>) {
+        self.changed.push(key.clone());
         self.undo.push_back((key, before));
         if self.undo.len() > REPLICA_LAG {
             self.undo.pop_front();

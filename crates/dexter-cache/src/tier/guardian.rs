@@ -230,8 +230,11 @@ impl Tier {
         let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
             // A name or a proxy may lead to another server now.
-            Ok(pong) if self.recognize(&pong).is_ok() => self.set_clock(&pong),
-            Ok(_) => {}
+            Ok(pong) => {
+                if self.recognize(&pong).is_ok() {
+                    self.set_clock(&pong);
+                }
+            }
             // One unanswered ping on a quiet connection is enough: nothing else says that the backend is there.
             Err(error) if quiet => self.trip(&error),
             Err(_) => {}

@@ -1,7 +1,7 @@
 //! The removals that the backend has not confirmed, to be replayed before it is trusted again.
 
 use std::collections::HashSet;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use crate::flight::KeyHasher;
@@ -25,7 +25,8 @@ pub(super) struct Journal {
     /// told to remove under.
     namespaced: bool,
     keys: HashSet<Key, BuildHasherDefault<KeyHasher>>,
-    patterns: HashSet<KeyPattern>,
+    /// Hashed alike in every run, so that a test which is run again replays in the same order.
+    patterns: HashSet<KeyPattern, BuildHasherDefault<DefaultHasher>>,
     prefixes: Arc<HashSet<Box<str>>>,
     everything: bool,
     overflowed: bool,

@@ -27,6 +27,7 @@ use super::watch::Sequences;
 use crate::backend::memory::{Held, KeyRef, MemoryStore};
 use crate::clock::{self, Clock, Nanos};
 use crate::flight::{Flights, Shared, Ticket};
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::wire::About;
 
@@ -137,7 +138,8 @@ impl Tier {
         // Weighing and dropping values run code of the user, which may call the cache: not under the lock.
         let mut weighed = Some(l1.store.weigh(key, Held::new(value(), fresh_until), None));
         let mut put = || {
-            let unchanged = !l1.has_changed(key, asked) && self.is_trusted();
+            let changed = l1.has_changed(key, asked) && self.config.guards.stands(Guard::Sequence);
+            let unchanged = !changed && self.is_trusted();
             let weighed = weighed.take_if(|_| unchanged)?;
             Some(l1.store.put(weighed))
         };

@@ -1,6 +1,7 @@
 //! Callers that wait for another process's load. Where changes of keys are told, they need not wait for their timers.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +17,13 @@ use crate::key::Key;
 /// Who waits for which keys: as many places as there are flights that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    places: Mutex<HashMap<u64, Place>>,
+    places: Mutex<Places>,
     /// How many places there are, so that a change that nobody waits for takes no lock.
     count: AtomicUsize,
 }
+
+/// By the hash of the key. Hashed alike in every run, so that a test which is run again wakes in the same order.
+type Places = HashMap<u64, Place, BuildHasherDefault<DefaultHasher>>;
 
 /// One for all who wait for a key; two keys of one hash wake each other up, which costs a look.
 #[derive(Debug, Default)]
@@ -56,7 +60,7 @@ impl Waiters {
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<u64, Place>> {
+    fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
