@@ -113,7 +113,9 @@ impl Removal {
         for target in &self.targets {
             for store in fallback.into_iter().chain([&self.inner.memory]) {
                 removed += match target {
-                    Target::Key(_) => 0,
+                    // The fence has done it.
+                    Target::Key(_) | Target::Tag(_) => 0,
+                    Target::Freshness => store.expire_all().await,
                     Target::Pattern(pattern) => store.remove_matching(pattern, None).await,
                     Target::Everything => {
                         let held = store.len() as u64;
@@ -159,7 +161,7 @@ impl Drop for Removal {
         let only_keys = self
             .targets
             .iter()
-            .all(|target| matches!(target, Target::Key(_)));
+            .all(|target| matches!(target, Target::Key(_) | Target::Tag(_)));
         if !only_keys {
             self.inner.memory.clear();
         }

@@ -8,11 +8,12 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::policy::Policy;
 use crate::shape::{CacheValue, Codec};
 use crate::stats::{Event, PrefixId};
+use crate::tag::TagId;
 use crate::target::Target;
-use crate::tier::Tier;
-use crate::ttl::Ttl;
+use crate::tier::{Labels, Seen, Tier};
 use crate::wire::{self, Found};
 
 impl Cache {
@@ -55,18 +56,9 @@ impl Cache {
         let values = match &inner.tier {
             Some(tier) if tier.is_trusted() && !inner.is_off() => {
                 tier.guard();
-                match tier.get_many(keys, &mut tier.budget()).await {
-                    Ok(found) => {
-                        let codec = Codec::<T>::JSON;
-                        let values = keys.iter().zip(found).map(|(key, bytes)| {
-                            // What is there may be what is just being removed.
-                            let bytes = bytes.filter(|_| !inner.flights.is_covered(key))?;
-                            self.open(tier, &bytes, 0, codec, PrefixId::of(key.prefix()))
-                        });
-                        values.collect()
-                    }
-                    Err(_) => vec![None; keys.len()],
-                }
+                self.read_many(tier, keys)
+                    .await
+                    .unwrap_or_else(|_| vec![None; keys.len()])
             }
             _ if inner.is_off() => vec![None; keys.len()],
             _ => keys
@@ -85,8 +77,8 @@ impl Cache {
         Ok(values)
     }
 
-    /// Stores `value` under `key` for `ttl`, in place of what is there. Loads of the key that are under way are not
-    /// stored.
+    /// Stores `value` under `key` as `policy` says (a [`Ttl`](crate::Ttl) is one), in place of what is there. Loads of the
+    /// key that are under way are not stored.
     ///
     /// While the backend is away the value is kept in memory, for at most the fallback TTL, and what the backend holds
     /// under the key is removed when it is back. A value over the size limit is not stored; what was under the key is
@@ -102,9 +94,15 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// One round trip.
-    pub async fn set<T: CacheValue>(&self, key: &Key, value: &T, ttl: Ttl) -> Result<(), Error> {
+    /// One round trip; one more where it is not known which tokens the tags have, or which epoch the namespace.
+    pub async fn set<T: CacheValue>(
+        &self,
+        key: &Key,
+        value: &T,
+        policy: impl Into<Policy>,
+    ) -> Result<(), Error> {
         let inner = &self.0;
+        let Policy { ttl, tags, .. } = policy.into();
         if inner.is_off() {
             return self.remove(key).await.map(drop);
         }
@@ -114,17 +112,22 @@ impl Cache {
         }
         let prefix = PrefixId::of(key.prefix());
         let fresh_until = clock::after(inner.clock.now(), life);
+        let marks = inner.flights.tags().marks(tags.as_slice());
         let Some(tier) = &inner.tier else {
             let _fence = inner.flights.raise(Target::Key(key.clone()));
-            inner
-                .memory
-                .insert(key, Held::new(Arc::new(value.clone()), fresh_until), None);
+            let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
+            inner.memory.insert(key, held, None);
             inner.counters.add(prefix, Event::Stored);
             return Ok(());
         };
         tier.guard();
-        let bytes = envelope(tier, value, life)?;
-        if bytes.len() > tier.config.max_value {
+        let budget = &mut tier.budget();
+        // Where the backend is away, so are they, and what is written is nowhere to be read.
+        let labels = tier
+            .label(tags.as_slice(), false, &mut Seen::default(), budget)
+            .await;
+        let bytes = envelope(tier, value, life, labels.as_ref().ok())?;
+        if bytes.len() > tier.config.max_value || tags.as_slice().len() > wire::MAX_TAGS {
             inner.counters.add(prefix, Event::TooLarge);
             inner.warn_too_large(key.prefix(), bytes.len());
             return self.remove(key).await.map(drop);
@@ -133,10 +136,11 @@ impl Cache {
         // A value of a `local` function may lie under the same key.
         inner.memory.remove(key);
         tier.fallback.remove(key);
-        match tier
-            .set(key, bytes, life, When::Always, &mut tier.budget())
-            .await
-        {
+        let stored = match labels {
+            Ok(_) => tier.set(key, bytes, life, When::Always, budget).await,
+            Err(error) => Err(error),
+        };
+        match stored {
             Ok(_) => inner.counters.add(prefix, Event::Stored),
             // The server still removes, and what is there is older than what could not be written.
             Err(error) if error.kind() == ErrorKind::OutOfMemory => {
@@ -148,7 +152,7 @@ impl Cache {
                 tier.postpone(&[Target::Key(key.clone())]);
                 let life = life.min(tier.config.fallback_ttl);
                 let fresh_until = clock::after(inner.clock.now(), life);
-                let held = Held::new(Arc::new(value.clone()), fresh_until);
+                let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
                 inner.flights.under_lock(key, || {
                     if !tier.is_trusted() {
@@ -187,8 +191,9 @@ impl Cache {
             return None;
         }
         tier.guard();
-        let bytes = match tier.get(key, &mut tier.budget()).await {
-            Ok(bytes) => bytes?,
+        let budget = &mut tier.budget();
+        let (bytes, mut seen) = match tier.look_up(key, &[], budget).await {
+            Ok((bytes, seen)) => (bytes?, seen),
             Err(error) => {
                 if error.kind() == ErrorKind::WrongType {
                     inner.counters.add(prefix, Event::Unusable);
@@ -196,23 +201,63 @@ impl Cache {
                 return None;
             }
         };
-        self.open(tier, &bytes, version, codec, prefix)
+        let mut found = wire::read(&bytes, wire::fingerprint::<V>(version));
+        if let Found::Value(entry) = &mut found
+            && !matches!(tier.admits(&mut entry.about, &mut seen, budget).await, Ok(true))
+        {
+            return None;
+        }
+        self.open(tier, found, codec, prefix)
     }
 
-    /// The value in an envelope.
+    async fn read_many<T: CacheValue>(
+        &self,
+        tier: &Tier,
+        keys: &[Key],
+    ) -> Result<Vec<Option<T>>, Error> {
+        let budget = &mut tier.budget();
+        let (found, mut seen) = tier.look_up_many(keys, budget).await?;
+        let fingerprint = wire::fingerprint::<T>(0);
+        let mut read: Vec<Option<Found<'_>>> = found
+            .iter()
+            .map(|bytes| bytes.as_ref().map(|bytes| wire::read(bytes, fingerprint)))
+            .collect();
+        let tags = read.iter().flatten().flat_map(|found| match found {
+            Found::Value(entry) => &entry.about.tags[..],
+            _ => &[],
+        });
+        // All that there are, so that no entry has to ask for its own.
+        tier.learn(tags.map(|tag| TagId(tag.tag)), &mut seen, budget)
+            .await?;
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, found) in keys.iter().zip(&mut read) {
+            // What is there may be what is just being removed.
+            let mut found = found.take().filter(|_| !self.0.flights.is_covered(key));
+            if let Some(Found::Value(entry)) = &mut found
+                && !tier.admits(&mut entry.about, &mut seen, budget).await?
+            {
+                found = None;
+            }
+            let prefix = PrefixId::of(key.prefix());
+            values.push(found.and_then(|found| self.open(tier, found, Codec::JSON, prefix)));
+        }
+        Ok(values)
+    }
+
+    /// The value in an envelope that counts.
     fn open<V>(
         &self,
         tier: &Tier,
-        bytes: &[u8],
-        version: u32,
+        found: Found<'_>,
         codec: Codec<V>,
         prefix: PrefixId,
     ) -> Option<V> {
-        let value = match wire::read(bytes, wire::fingerprint::<V>(version)) {
+        let value = match found {
             Found::Lease { .. } => return None,
             // Kept beyond its time only by the lease of a refresh.
             Found::Value(entry)
-                if entry.leased_until.is_some()
+                if (entry.leased_until.is_some()
+                    || entry.about.times.fresh_until < entry.about.times.kept_until)
                     && entry.about.times.fresh_until <= tier.backend_ms() =>
             {
                 return None;
@@ -231,8 +276,13 @@ fn envelope<T: CacheValue>(
     tier: &Tier,
     value: &T,
     life: std::time::Duration,
+    labels: Option<&Labels>,
 ) -> Result<Vec<u8>, Error> {
-    let about = tier.about(wire::fingerprint::<T>(0), life);
+    let mut about = tier.about(wire::fingerprint::<T>(0), life);
+    if let Some(labels) = labels {
+        about.epoch = labels.epoch;
+        about.tags.clone_from(&labels.tags);
+    }
     wire::value(fastrand::u128(..), &about, |out| {
         serde_json::to_writer(out, value)
     })

@@ -8,11 +8,18 @@ use tokio::sync::SemaphorePermit;
 
 use super::{Flight, Landed, MAX_TURNS, Shard, Ticket, Turn, Waited};
 use crate::key::Key;
+use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
     /// A number that tells this flight from every other one that is alive.
     fn identity(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
+    }
+
+    /// Whether a caller that comes when `now` is to be seen of all tags may not share what the flight brings.
+    pub(super) fn is_outdated(&self, now: Moves) -> bool {
+        !self.marks.are_unchanged()
+            || (self.labelled.load(Ordering::Acquire) && self.begun != now)
     }
 }
 
@@ -39,6 +46,9 @@ impl Ticket {
             .landed
             .get()
             .expect("turns are closed after the result is set");
+        if self.flight.labelled.load(Ordering::Acquire) && self.flight.begun != self.joined {
+            return Waited::Outdated;
+        }
         Waited::Landed(landed.clone())
     }
 
@@ -59,13 +69,35 @@ impl Ticket {
     /// Whether a fence has marked the flight.
     pub(crate) fn is_fenced(&self) -> bool {
         let _shard = self.flights.shard(&self.key);
-        self.flight.fenced.load(Ordering::Relaxed)
+        !self.is_open()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.flight.fenced.load(Ordering::Relaxed) && self.flight.marks.are_valid()
+    }
+
+    /// Says that what the flight brings has tags that were not known when it began. Before it lands.
+    pub(crate) fn label(&self) {
+        self.flight.labelled.store(true, Ordering::Release);
+    }
+
+    /// The marks of what the flight brings, with `more` tags beside those it began under; `None` where one of these may
+    /// have been invalidated since.
+    pub(crate) fn marks(&self, more: &[TagId]) -> Option<Marks> {
+        let mut marks = self.flight.marks.clone();
+        if !more.is_empty() {
+            marks.extend(self.flights.tags.marks(more));
+            if !self.flights.tags.has_rested(self.flight.begun) {
+                return None;
+            }
+        }
+        Some(marks)
     }
 
     /// Runs `insert` unless a fence has marked the flight, in one step with that question.
     pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
         let _shard = self.flights.shard(&self.key);
-        let open = !self.flight.fenced.load(Ordering::Relaxed);
+        let open = self.is_open();
         if open {
             insert(&self.key);
         }

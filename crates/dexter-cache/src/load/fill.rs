@@ -9,9 +9,11 @@ use crate::clock;
 use crate::flight::{Arrival, Shared, Ticket};
 use crate::key::Key;
 use crate::stats::Event;
+use crate::tag::{Marks, TagId};
 use crate::target::Target;
 use crate::telemetry::TARGET;
 use crate::tier::{Lease, Tier};
+use crate::wire;
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
 pub(super) struct Fill {
@@ -22,6 +24,8 @@ pub(super) struct Fill {
     pub(super) bytes: Vec<u8>,
     pub(super) life: Duration,
     pub(super) shared: Shared,
+    /// Tags that became known by the load.
+    pub(super) more: Vec<TagId>,
 }
 
 impl Fill {
@@ -31,9 +35,10 @@ impl Fill {
             arrival,
             tier,
             lease,
-            bytes,
+            mut bytes,
             life,
             shared,
+            more,
         } = self;
         let ticket = arrival.ticket();
         if ticket.is_fenced() {
@@ -41,8 +46,30 @@ impl Fill {
             tier.release(&call.key, ticket.token()).await;
             return;
         }
+        let budget = &mut tier.budget();
+        if !more.is_empty() {
+            // Asked of this process first: what it has just invalidated may not have been yet elsewhere.
+            let labels = lease.labels();
+            let tokens = match ticket.marks(&more) {
+                Some(_) => tier.label_more(labels, &more, budget).await,
+                None => Ok(None),
+            };
+            match tokens {
+                Ok(Some(tokens)) => wire::write_tokens(&mut bytes, labels.tags.len(), &tokens),
+                Ok(None) => {
+                    call.count(Event::Fenced);
+                    tier.release(&call.key, ticket.token()).await;
+                    return;
+                }
+                Err(_) => {
+                    tier.abandon(&call.key).await;
+                    keep_in_fallback(&call, ticket, &tier, shared, life, &more);
+                    return;
+                }
+            }
+        }
         match tier
-            .fill(&call.key, &lease, bytes, life, &mut tier.budget())
+            .fill(&call.key, &lease, bytes, life, budget)
             .await
         {
             Ok(true) => {
@@ -58,16 +85,24 @@ impl Fill {
             Err(error) => {
                 tracing::debug!(target: TARGET, key = %call.key, error = %error, "a value was not stored");
                 tier.abandon(&call.key).await;
-                keep_in_fallback(&call, ticket, &tier, shared, life);
+                keep_in_fallback(&call, ticket, &tier, shared, life, &more);
             }
         }
     }
 }
 
 /// Runs `insert` unless the flight is fenced, and counts which it was.
-pub(super) fn keep(call: &Call, ticket: &Ticket, insert: impl FnOnce(&Key) -> bool) -> bool {
+///
+/// The flight's tags may not have been invalidated either; `more` are those that became known by the load.
+pub(super) fn keep(
+    call: &Call,
+    ticket: &Ticket,
+    more: &[TagId],
+    insert: impl FnOnce(&Key, Marks) -> bool,
+) -> bool {
     let mut stored = false;
-    if ticket.store(|key| stored = insert(key)) {
+    let marks = ticket.marks(more);
+    if marks.is_some_and(|marks| ticket.store(|key| stored = insert(key, marks))) {
         call.count(if stored {
             Event::Stored
         } else {
@@ -86,6 +121,7 @@ pub(super) fn keep_in_fallback(
     tier: &Tier,
     shared: Shared,
     life: Duration,
+    more: &[TagId],
 ) -> Duration {
     let life = life.min(tier.config.fallback_ttl);
     if life.is_zero() || tier.is_trusted() {
@@ -93,11 +129,9 @@ pub(super) fn keep_in_fallback(
     }
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
-    let stored = keep(call, ticket, |key| {
-        !tier.is_trusted()
-            && tier
-                .fallback
-                .insert(key, Held::new(shared, fresh_until), None)
+    let stored = keep(call, ticket, more, |key, marks| {
+        let held = Held::new(shared, fresh_until).marked(marks);
+        !tier.is_trusted() && tier.fallback.insert(key, held, None)
     });
     if stored { life } else { Duration::ZERO }
 }

@@ -151,11 +151,10 @@ impl Tier {
                 Entry::Under(_) => None,
             })
         };
-        let targets_of_keys: Vec<Target> = targets()
-            .filter(|target| matches!(target, Target::Key(_)))
-            .cloned()
-            .collect();
-        for chunk in self.full_keys(&targets_of_keys).chunks(BATCH) {
+        let all: Vec<Target> = targets().cloned().collect();
+        let mut keys = self.reserved_keys(&all);
+        keys.append(&mut self.full_keys(&all));
+        for chunk in keys.chunks(BATCH) {
             let chunk: Vec<&str> = chunk.iter().map(super::as_str).collect();
             match deadline(REPLAY_BUDGET, self.backend.remove(&chunk)).await {
                 // One key that may not be removed must not keep the others.
@@ -171,9 +170,10 @@ impl Tier {
         }
         for target in targets() {
             match target {
-                Target::Key(_) => {}
+                Target::Key(_) | Target::Tag(_) => {}
+                Target::Everything | Target::Freshness if self.has_epoch() => {}
                 Target::Pattern(pattern) => self.unless_refused(self.sweep(pattern).await)?,
-                Target::Everything => {
+                Target::Everything | Target::Freshness => {
                     self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
                 }
             }

@@ -6,10 +6,12 @@
 
 mod breaker;
 mod guardian;
+mod join;
 mod journal;
 mod lease;
 mod server;
 mod sweep;
+mod tokens;
 mod used;
 
 use std::future::{Future, poll_fn};
@@ -29,6 +31,8 @@ use self::journal::Journal;
 pub(crate) use self::lease::{Acquired, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
+pub(crate) use self::tokens::{Labels, Seen};
+use self::tokens::Tokens;
 use self::used::UsedPrefixes;
 use crate::backend::memory::MemoryStore;
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
@@ -66,6 +70,7 @@ pub(crate) struct Tier {
     breaker: Breaker,
     journal: Mutex<Journal>,
     used: UsedPrefixes,
+    tokens: Tokens,
     server: Server,
     sweeps: Sweeps,
     born: Instant,
@@ -106,6 +111,7 @@ impl Tier {
             breaker: Breaker::new(),
             journal: Mutex::new(journal),
             used: UsedPrefixes::default(),
+            tokens: Tokens::default(),
             server,
             sweeps: Sweeps::default(),
             born: Instant::now(),
@@ -174,20 +180,6 @@ impl Tier {
         Ok(found)
     }
 
-    pub(crate) async fn get_many(
-        &self,
-        keys: &[Key],
-        budget: &mut Budget,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
-        let full: Vec<FullKey> = keys.iter().map(|key| self.full_key(key)).collect();
-        let full: Vec<&str> = full.iter().map(as_str).collect();
-        let found = self.run(budget, self.backend.get_many(&full)).await?;
-        for (key, found) in keys.iter().zip(&found) {
-            self.note_found(key, found.as_ref());
-        }
-        Ok(found)
-    }
-
     pub(crate) async fn set(
         &self,
         key: &Key,
@@ -215,7 +207,10 @@ impl Tier {
         loop {
             if self.is_trusted() {
                 let openings = self.breaker.openings();
-                match self.remove_now(targets).await {
+                self.forget_tokens(targets);
+                let done = self.remove_now(targets).await;
+                self.forget_tokens(targets);
+                match done {
                     Ok(removed) => {
                         self.server.acknowledged(targets);
                         let reach = Reach::Applied;
@@ -271,6 +266,11 @@ impl Tier {
 
     async fn remove_now(&self, targets: &[Target]) -> Result<u64, Error> {
         let mut removed = 0;
+        for batch in self.reserved_keys(targets).chunks(BATCH) {
+            let batch: Vec<&str> = batch.iter().map(as_str).collect();
+            self.run(&mut self.budget(), self.backend.remove(&batch))
+                .await?;
+        }
         for batch in self.full_keys(targets).chunks(BATCH) {
             let batch: Vec<&str> = batch.iter().map(as_str).collect();
             removed += self
@@ -279,9 +279,17 @@ impl Tier {
         }
         for target in targets {
             removed += match target {
-                Target::Key(_) => 0,
+                Target::Key(_) | Target::Tag(_) => 0,
                 Target::Pattern(pattern) => self.sweep_for_caller(pattern).await?,
-                Target::Everything => self.sweep_for_caller(&KeyPattern::new("*")).await?,
+                // Done, by the epoch.
+                Target::Everything if self.has_epoch() => 0,
+                Target::Freshness if self.has_epoch() => {
+                    self.expire_everything().await?;
+                    0
+                }
+                Target::Everything | Target::Freshness => {
+                    self.sweep_for_caller(&KeyPattern::new("*")).await?
+                }
             };
         }
         Ok(removed)
@@ -325,7 +333,11 @@ impl Tier {
 
     /// Whether the backend can do what `target` asks.
     pub(crate) fn supports(&self, target: &Target) -> bool {
-        matches!(target, Target::Key(_)) || self.capabilities.remove_matching
+        match target {
+            Target::Key(_) | Target::Tag(_) => true,
+            Target::Everything | Target::Freshness if self.has_epoch() => true,
+            _ => self.capabilities.remove_matching,
+        }
     }
 
     /// Runs one operation within what is left of the call's budget, and tells the breaker how it went.

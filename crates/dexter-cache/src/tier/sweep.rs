@@ -115,7 +115,10 @@ impl Tier {
                 let used = |key: &[u8]| self.used.covers(prefix_of(key));
                 self.backend.remove_matching(pattern, Some(&used)).await
             }
-            None => self.backend.remove_matching(pattern, None).await,
+            None => {
+                let values = |key: &[u8]| prefix_of(key) != RESERVED.as_bytes();
+                self.backend.remove_matching(pattern, Some(&values)).await
+            }
         };
         match &result {
             Ok(removed) => tracing::debug!(
