@@ -3,6 +3,7 @@
 mod basics;
 mod cancel;
 mod flights;
+mod tags;
 mod writers;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::signature::{Body, Function};
 use crate::template::Template;
 use crate::{body, names, options, pattern};
 
-const KNOWN: &[&str] = &["pattern", "key", "cache", "crate"];
+const KNOWN: &[&str] = &["tag", "pattern", "key", "cache", "crate"];
 
 #[derive(Default)]
 struct InvalidatesArgs {
@@ -29,6 +29,7 @@ enum Target {
     Call(Expr),
     Pattern(LitStr),
     Key(LitStr),
+    Tag(LitStr),
 }
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -255,7 +256,7 @@ impl Resolved {
                 (quote!(#targets.key(#key);), call.to_token_stream())
             }
             Target::Pattern(text) => {
-                let template = Template::new(text, known)?;
+                let template = Template::new(text, "keys, such as \"list_issues:*\"", known)?;
                 let text = template.tokens(private);
                 (
                     quote!(#targets.pattern(#text.pattern());),
@@ -263,9 +264,14 @@ impl Resolved {
                 )
             }
             Target::Key(text) => {
-                let template = Template::new(text, known)?;
+                let template = Template::new(text, "a key, such as \"get_issue:id={id}\"", known)?;
                 let text = template.tokens(private);
                 (quote!(#targets.key(#text.key());), template.mentioned())
+            }
+            Target::Tag(text) => {
+                let template = Template::new(text, "a tag, such as \"issue:{id}\"", known)?;
+                let text = template.tokens(private);
+                (quote!(#targets.tag(#text);), template.mentioned())
             }
         };
         let uses_result = !own_result && names::mentions_word(&mentioned, "result");
@@ -403,6 +409,11 @@ fn option(args: &mut InvalidatesArgs, input: ParseStream<'_>) -> Result<()> {
             &name,
             input,
             "pattern = \"list_issues:*\"",
+        )?)),
+        "tag" => args.targets.push(Target::Tag(options::text(
+            &name,
+            input,
+            "tag = \"issue:{id}\"",
         )?)),
         "key" => args.targets.push(Target::Key(options::text(
             &name,

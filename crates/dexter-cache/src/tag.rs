@@ -196,7 +196,13 @@ impl TagTable {
     fn len(&self) -> usize {
         let shards = self.shards.iter();
         shards
-            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).cells.len())
+            .map(|shard| {
+                shard
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .cells
+                    .len()
+            })
             .sum()
     }
 }
@@ -261,7 +267,10 @@ mod tests {
         let [first, second] = fences;
         drop(first);
         assert!(!born.are_unchanged());
-        assert!(!table.marks(&[tag(1)]).are_valid(), "the second still stands");
+        assert!(
+            !table.marks(&[tag(1)]).are_valid(),
+            "the second still stands"
+        );
         drop(second);
         assert!(table.marks(&[tag(1)]).are_valid() && !table.is_standing(tag(1)));
     }
@@ -269,14 +278,20 @@ mod tests {
     #[test]
     fn tags_that_nobody_holds_are_forgotten() {
         let table = Arc::new(TagTable::default());
-        let kept: Vec<Marks> = (0..1_000).map(|number| table.marks(&[tag(number)])).collect();
+        let kept: Vec<Marks> = (0..1_000)
+            .map(|number| table.marks(&[tag(number)]))
+            .collect();
         for number in 0..1_000_000 {
             drop(table.marks(&[TagId(number)]));
             if number % 10 == 0 {
                 drop(table.raise(TagId(number)));
             }
         }
-        assert!(table.len() <= 2 * (1_000 + SHARDS * SWEEP_FROM), "{}", table.len());
+        assert!(
+            table.len() <= 2 * (1_000 + SHARDS * SWEEP_FROM),
+            "{}",
+            table.len()
+        );
         drop(table.raise(tag(7)));
         assert!(!kept[7].are_valid(), "what is held is not forgotten");
         assert!(kept[8].are_valid());
@@ -284,6 +299,10 @@ mod tests {
 
     #[test]
     fn a_tag_has_the_same_number_in_every_process_and_version() {
-        assert_eq!(TagId::of("issue:7"), TagId(0x74a4_e442_037d_2dc7), "fixed for ever");
+        assert_eq!(
+            TagId::of("issue:7"),
+            TagId(0x74a4_e442_037d_2dc7),
+            "fixed for ever"
+        );
     }
 }

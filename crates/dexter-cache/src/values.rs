@@ -203,7 +203,10 @@ impl Cache {
         };
         let mut found = wire::read(&bytes, wire::fingerprint::<V>(version));
         if let Found::Value(entry) = &mut found
-            && !matches!(tier.admits(&mut entry.about, &mut seen, budget).await, Ok(true))
+            && !matches!(
+                tier.admits(&mut entry.about, &mut seen, budget).await,
+                Ok(true)
+            )
         {
             return None;
         }

@@ -6,6 +6,7 @@ use super::{Cache, cache_of};
 use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::share::Success;
+use crate::tag::TagId;
 use crate::target::Target;
 
 /// What a writer makes stale.
@@ -23,6 +24,10 @@ impl Targets {
 
     pub fn pattern(&mut self, pattern: KeyPattern) {
         self.0.push(Target::Pattern(pattern));
+    }
+
+    pub fn tag(&mut self, tag: impl AsRef<str>) {
+        self.0.push(Target::Tag(TagId::of(tag.as_ref())));
     }
 }
 

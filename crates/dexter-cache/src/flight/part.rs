@@ -18,8 +18,7 @@ impl Flight {
 
     /// Whether a caller that comes when `now` is to be seen of all tags may not share what the flight brings.
     pub(super) fn is_outdated(&self, now: Moves) -> bool {
-        !self.marks.are_unchanged()
-            || (self.labelled.load(Ordering::Acquire) && self.begun != now)
+        !self.marks.are_unchanged() || (self.labelled.load(Ordering::Acquire) && self.begun != now)
     }
 }
 

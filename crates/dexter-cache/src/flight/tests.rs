@@ -91,7 +91,7 @@ async fn each_failed_round_lets_twice_as_many_try() {
             }
             match ticket.wait().await {
                 Waited::Turn(turn) => turns.push(turn),
-                Waited::Landed(_) => panic!("nothing has landed"),
+                Waited::Landed(_) | Waited::Outdated => panic!("nothing has landed"),
             }
         }
         waiting = rest;

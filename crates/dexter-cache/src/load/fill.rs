@@ -68,10 +68,7 @@ impl Fill {
                 }
             }
         }
-        match tier
-            .fill(&call.key, &lease, bytes, life, budget)
-            .await
-        {
+        match tier.fill(&call.key, &lease, bytes, life, budget).await {
             Ok(true) => {
                 // A backend that cannot compare may have stored what an invalidation had just removed.
                 if !lease.is_compared() && ticket.is_fenced() {

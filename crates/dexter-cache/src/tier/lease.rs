@@ -205,10 +205,12 @@ impl Tier {
             }
             Found::Value(entry) => {
                 let times = entry.about.times;
-                self.take_over(look, &bytes, Some(times), seen, budget).await
+                self.take_over(look, &bytes, Some(times), seen, budget)
+                    .await
             }
             Found::Lease { token } if token == look.token => {
-                self.leased(look, Some(stamp_of(&bytes)), seen, budget).await
+                self.leased(look, Some(stamp_of(&bytes)), seen, budget)
+                    .await
             }
             Found::Lease { .. } if !look.refresh => Ok(Step::Wait),
             Found::Lease { .. } => self.take_over(look, &bytes, None, seen, budget).await,

@@ -385,9 +385,7 @@ impl Tier {
         if has_moved(&seen) {
             return Ok(None);
         }
-        names.retain(|name| {
-            matches!(name, Name::Tag(tag) if seen.tag(*tag).flatten().is_none())
-        });
+        names.retain(|name| matches!(name, Name::Tag(tag) if seen.tag(*tag).flatten().is_none()));
         if !names.is_empty() {
             self.make(&names, &mut seen, budget).await?;
             let (_, last) = self.ask(&[], &[Name::Counter], budget).await?;
@@ -417,7 +415,11 @@ impl Tier {
             Target::Everything if self.has_epoch() => Some(Name::Epoch),
             _ => None,
         });
-        has_tags.then_some(Name::Counter).into_iter().chain(named).collect()
+        has_tags
+            .then_some(Name::Counter)
+            .into_iter()
+            .chain(named)
+            .collect()
     }
 
     /// Forgets what `targets` change. Before they are done, and after: in between, others may have read what was there.
@@ -526,7 +528,10 @@ impl Tier {
         for (name, found) in names.iter().zip(&told) {
             seen.note(name, found.as_deref());
         }
-        self.remember(sequence, names.iter().zip(told.iter().map(Option::as_deref)));
+        self.remember(
+            sequence,
+            names.iter().zip(told.iter().map(Option::as_deref)),
+        );
         Ok((found, seen))
     }
 
@@ -710,14 +715,26 @@ mod tests {
     #[test]
     fn a_name_says_which_tag_it_is() {
         assert_eq!(tag_of(b"tag:00000000000000ff"), Some(TagId(255)));
-        for other in [&b"tag:"[..], b"tags", b"epoch", b"tag:x", b"run:1", b"tag:\xff"] {
+        for other in [
+            &b"tag:"[..],
+            b"tags",
+            b"epoch",
+            b"tag:x",
+            b"run:1",
+            b"tag:\xff",
+        ] {
             assert_eq!(tag_of(other), None);
         }
     }
 
     #[test]
     fn whatever_lies_there_is_some_token() {
-        let tokens = [&b""[..], b"x", b"sixteen bytes...", b"more than sixteen bytes"];
+        let tokens = [
+            &b""[..],
+            b"x",
+            b"sixteen bytes...",
+            b"more than sixteen bytes",
+        ];
         let tokens = tokens.map(token_of);
         for (at, token) in tokens.iter().enumerate() {
             assert!(!tokens[..at].contains(token));

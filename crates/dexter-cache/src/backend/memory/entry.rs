@@ -209,7 +209,11 @@ impl Held {
     /// Whether the value is gone at `now`, by the same clock.
     #[inline]
     pub(crate) fn is_gone(&self, now: Nanos) -> bool {
-        self.is_over(now) || self.extra.as_ref().is_some_and(|extra| !extra.marks.are_valid())
+        self.is_over(now)
+            || self
+                .extra
+                .as_ref()
+                .is_some_and(|extra| !extra.marks.are_valid())
     }
 
     /// Whether it is gone because its time has come.
