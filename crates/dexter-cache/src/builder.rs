@@ -51,12 +51,18 @@ pub struct CacheBuilder {
     max_value_bytes: usize,
     trust_snapshot: bool,
     jitter: f64,
+    tiered: bool,
     off: bool,
+    #[cfg(feature = "metrics")]
+    name: Arc<str>,
     clock: Clock,
 }
 
 #[derive(Clone)]
 enum Backend {
+    /// Nothing was said.
+    None,
+    /// Memory was asked for.
     Memory,
     Redis(String),
     Custom(Arc<dyn CacheBackend>),
@@ -65,7 +71,7 @@ enum Backend {
 impl Default for CacheBuilder {
     fn default() -> Self {
         Self {
-            backend: Backend::Memory,
+            backend: Backend::None,
             namespace: None,
             limits: MemoryLimits::Entries(DEFAULT_CAPACITY),
             budget: Duration::from_millis(250),
@@ -75,7 +81,10 @@ impl Default for CacheBuilder {
             max_value_bytes: 1 << 20,
             trust_snapshot: false,
             jitter: 0.1,
+            tiered: false,
             off: false,
+            #[cfg(feature = "metrics")]
+            name: "cache".into(),
             clock: Clock::System,
         }
     }
@@ -126,6 +135,45 @@ impl CacheBuilder {
         self
     }
 
+    /// Keeps what is read from the backend in memory as well, for as long as the backend tells of no change of it.
+    ///
+    /// A hit in memory then asks nobody and decodes nothing; otherwise every hit is a round trip. A value enters memory by
+    /// being *read*, and is kept until its TTL ends, until it gives way to others, or until Redis tells that its key has
+    /// changed: it does so at once, by its messages for client-side caching (`CLIENT TRACKING … BCAST` on the namespace,
+    /// in RESP3). This process's own removals act at once, without that.
+    ///
+    /// It needs a backend and a [`namespace`](Self::namespace). Where the address says `memory`, memory is all there is,
+    /// and this changes nothing. The [front page](crate#three-modes) says when it is worth it.
+    ///
+    /// # Behavior
+    ///
+    /// What another process removes is not served any more once Redis has told of it: within a round trip or so. A
+    /// connection that has broken without a word is noticed within **2.5 seconds**, the longest that memory answers
+    /// without proof that it has been told everything. A connection that is known to be lost leaves memory serving for
+    /// the [fallback TTL](Self::fallback_ttl), from when the backend was last known to answer, and it is emptied before
+    /// the backend is used again.
+    ///
+    /// A server that does not tell (before Redis 6, RESP2, a user without the right to `CLIENT TRACKING`) serves too:
+    /// then a value is kept in memory for at most **2.5 seconds** after it was read.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), dexter_cache::Error> {
+    /// use dexter_cache::Cache;
+    ///
+    /// let cache = Cache::builder()
+    ///     .redis("redis://cache.internal:6379/0")
+    ///     .namespace("dexter")
+    ///     .tiered()
+    ///     .build()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tiered(mut self) -> Self {
+        self.tiered = true;
+        self
+    }
+
     /// Puts `namespace` and `:` in front of every key in the backend, so that several services can share one.
     ///
     /// With a namespace, everything below it is this cache's to remove. Without one, only keys under prefixes that
@@ -138,14 +186,14 @@ impl CacheBuilder {
     /// How many entries memory holds at most (100,000). When it is full, entries that are asked for less give way.
     ///
     /// With a backend there are two stores in memory, each with this bound: one for the values of `local` functions, and
-    /// one that serves while the backend is away.
+    /// one that serves while the backend is away. [`tiered`](Self::tiered) adds a third one, for what was read.
     pub fn memory_capacity(mut self, entries: usize) -> Self {
         self.limits = MemoryLimits::Entries(entries);
         self
     }
 
     /// Bounds memory by weight instead of by number: `weigher` tells what an entry weighs, in any unit. With a backend it
-    /// bounds each of the two stores, as [`memory_capacity`](Self::memory_capacity) does.
+    /// bounds each of the stores, as [`memory_capacity`](Self::memory_capacity) does.
     ///
     /// ```
     /// use dexter_cache::Cache;
@@ -211,10 +259,26 @@ impl CacheBuilder {
         self
     }
 
+    /// What the label `cache` of this cache's metrics says (`cache`), where a process has several.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn metrics_name(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// How much of a TTL may be taken off at random when a value is stored (0.1: up to a tenth), so that values which
     /// were stored together do not expire together. 0 turns it off.
     pub fn jitter(mut self, fraction: f64) -> Self {
         self.jitter = fraction;
+        self
+    }
+
+    /// Goes by a clock that a test sets, instead of the machine's; see [`TestClock`](crate::test_util::TestClock).
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn clock(mut self, clock: &crate::clock::TestClock) -> Self {
+        self.clock = clock.into();
         self
     }
 
@@ -228,11 +292,13 @@ impl CacheBuilder {
     pub async fn build(self) -> Result<Cache, Error> {
         self.check()?;
         let backend: Option<Arc<dyn CacheBackend>> = match &self.backend {
-            Backend::Memory => None,
+            Backend::None | Backend::Memory => None,
             Backend::Redis(url) => Some(redis(url)?),
             Backend::Custom(backend) => Some(Arc::clone(backend)),
         };
         let cache = self.assemble(backend);
+        #[cfg(feature = "metrics")]
+        cache.meter();
         if let Some(tier) = &cache.0.tier {
             tier.start().await;
         }
@@ -253,6 +319,23 @@ impl CacheBuilder {
                     "a namespace is one word without `:`, white space and the pattern characters `* ? [ ] \\ ^ { }`, \
                      such as `dexter`",
                 );
+            }
+        }
+        if self.tiered {
+            match self.backend {
+                Backend::None => {
+                    return refuse(
+                        "`tiered` keeps in memory what is read from a backend, and there is none: add \
+                         `.redis(\"redis://localhost:6379/0\")`, or leave `tiered` out",
+                    );
+                }
+                Backend::Redis(_) | Backend::Custom(_) if self.namespace.is_none() => {
+                    return refuse(
+                        "`tiered` is told of every change within its namespace, and needs one: add \
+                         `.namespace(\"dexter\")`, or a word of your own",
+                    );
+                }
+                _ => {}
             }
         }
         if !(0.0..=1.0).contains(&self.jitter) {
@@ -285,13 +368,15 @@ impl CacheBuilder {
                 lease_ttl: self.lease_ttl,
                 max_value: self.max_value_bytes,
                 trust_snapshot: self.trust_snapshot,
+                clock: self.clock.clone(),
+                tiered: self.tiered,
             };
-            let fallback = MemoryStore::new(&self.limits, self.clock.clone());
-            let tier = Tier::new(backend, config, Arc::clone(&flights), fallback);
+            let loads = Arc::clone(&flights);
+            let tier = Tier::new(backend, config, loads, &self.limits);
             let (weak, background) = (Arc::downgrade(&tier), Arc::clone(&background));
             flights.on_orphaned(move |key, token| {
                 if let Some(tier) = weak.upgrade() {
-                    drop(background.spawn(async move { tier.release(&key, token).await }));
+                    drop(background.spawn(tier.release(&key, token)));
                 }
             });
             tier
@@ -306,7 +391,11 @@ impl CacheBuilder {
             counters: Counters::new(),
             background,
             clock: self.clock,
+            #[cfg(feature = "metrics")]
+            meters: crate::meters::Meters::default(),
             config: Config {
+                #[cfg(feature = "metrics")]
+                name: self.name,
                 jitter: self.jitter,
                 follow_timeout: self.follow_timeout,
             },
@@ -320,7 +409,7 @@ impl CacheBuilder {
 impl fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let backend = match &self.backend {
-            Backend::Memory => "memory",
+            Backend::None | Backend::Memory => "memory",
             // The address may hold a password.
             Backend::Redis(_) => "redis",
             Backend::Custom(backend) => backend.name(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::backend::memory::MemoryStore;
+use crate::backend::memory::{Held, MemoryStore};
 use crate::background::Background;
 use crate::builder::CacheBuilder;
 use crate::call::{self, Entered, Traits};
@@ -48,11 +48,15 @@ pub(crate) struct Inner {
     pub(crate) off: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) warned_too_large: AtomicBool,
+    #[cfg(feature = "metrics")]
+    pub(crate) meters: crate::meters::Meters,
 }
 
 /// What the builder decided about calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    #[cfg(feature = "metrics")]
+    pub(crate) name: Arc<str>,
     pub(crate) jitter: f64,
     pub(crate) follow_timeout: Duration,
 }
@@ -368,33 +372,12 @@ impl Cache {
 
     /// What has happened so far, per prefix.
     pub fn stats(&self) -> Stats {
-        let inner = &self.0;
-        let mut stats = inner.counters.read();
-        let fallback = inner.tier.as_ref().map(|tier| &tier.fallback);
-        for store in fallback.into_iter().chain([&inner.memory]) {
-            stats.entries += store.len() as u64;
-            stats.evictions += store.evictions();
-            stats.expirations += store.expirations();
-            stats.too_heavy += store.refusals();
-        }
-        stats
+        self.0.stats()
     }
 
     /// How the cache is: which store serves, and what waits to be replayed. Asks nobody.
     pub fn health(&self) -> Health {
-        let Some(tier) = &self.0.tier else {
-            return Health::memory();
-        };
-        Health {
-            backend: Some(tier.backend_name()),
-            serving: if tier.is_trusted() {
-                Serving::Backend
-            } else {
-                Serving::Memory
-            },
-            journaled: tier.journal_len(),
-            clock_offset_ms: tier.clock_offset(),
-        }
+        self.0.health()
     }
 
     /// Makes cached functions simply run, until [`enable`](Self::enable). Invalidations still act, so that nothing
@@ -449,17 +432,45 @@ impl fmt::Debug for Cache {
 }
 
 impl Inner {
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        let stores = self.tier.iter().flat_map(|tier| tier.stores());
+        for store in stores.chain([&self.memory]) {
+            stats.entries += store.len() as u64;
+            stats.evictions += store.evictions();
+            stats.expirations += store.expirations();
+            stats.too_heavy += store.refusals();
+        }
+        stats
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let Some(tier) = &self.tier else {
+            return Health::memory();
+        };
+        Health {
+            backend: Some(tier.backend_name()),
+            serving: if tier.is_trusted() {
+                Serving::Backend
+            } else {
+                Serving::Memory
+            },
+            journaled: tier.journal_len(),
+            clock_offset_ms: tier.clock_offset(),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         self.off.load(Ordering::Relaxed)
     }
 
-    /// The memory that calls are answered from now, if there is one.
+    /// What the memory that calls are answered from now holds under `key`.
     #[inline]
-    pub(crate) fn serving_memory(&self, local: bool) -> Option<&MemoryStore> {
+    pub(crate) fn held(&self, key: &Key, local: bool) -> Option<Held> {
         match &self.tier {
-            Some(tier) if !local => (!tier.is_trusted()).then_some(&*tier.fallback),
-            _ => Some(&*self.memory),
+            Some(tier) if !local => tier.in_memory(key),
+            _ => self.memory.get(key),
         }
     }
 

@@ -215,7 +215,7 @@ impl fmt::Debug for TagTable {
 
 /// How often any tag was invalidated, at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moves(u64);
+pub(crate) struct Moves(pub(crate) u64);
 
 /// A fence over a tag; dropping it lowers it.
 #[must_use = "dropping a fence lowers it"]

@@ -7,13 +7,14 @@ use crate::backend::memory::Held;
 use crate::cache::Cache;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
+use crate::flight::Shared;
 use crate::key::Key;
 use crate::policy::Policy;
 use crate::shape::{CacheValue, Codec};
 use crate::stats::{Event, PrefixId};
 use crate::tag::TagId;
 use crate::target::Target;
-use crate::tier::{Labels, Seen, Tier};
+use crate::tier::{Asked, Budget, Labels, Seen, Tier};
 use crate::wire::{self, Found};
 
 impl Cache {
@@ -53,13 +54,11 @@ impl Cache {
     /// One round trip for every 500 keys.
     pub async fn get_many<T: CacheValue>(&self, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
         let inner = &self.0;
+        if let Some(tier) = &inner.tier {
+            tier.guard();
+        }
         let values = match &inner.tier {
-            Some(tier) if tier.is_trusted() && !inner.is_off() => {
-                tier.guard();
-                self.read_many(tier, keys)
-                    .await
-                    .unwrap_or_else(|_| vec![None; keys.len()])
-            }
+            Some(tier) if tier.is_trusted() && !inner.is_off() => self.read_many(tier, keys).await,
             _ if inner.is_off() => vec![None; keys.len()],
             _ => keys
                 .iter()
@@ -77,12 +76,64 @@ impl Cache {
         Ok(values)
     }
 
+    async fn read_many<T: CacheValue>(&self, tier: &Arc<Tier>, keys: &[Key]) -> Vec<Option<T>> {
+        let inner = &self.0;
+        tier.guard();
+        let mut values: Vec<Option<T>> = keys
+            .iter()
+            .map(|key| inner.in_memory(key, false).map(|(value, _)| value))
+            .collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| values[*at].is_none()).collect();
+        if missing.is_empty() {
+            return values;
+        }
+        let wanted: Vec<&Key> = missing.iter().map(|at| &keys[*at]).collect();
+        // `None` for what a fence covers: what is there may be what is just being removed.
+        let ask = |key: &&Key| {
+            let asked = Asked::default();
+            tier.ask(key, &asked);
+            (!inner.flights.is_covered(key)).then_some(asked)
+        };
+        let asked: Vec<Option<Asked>> = wanted.iter().map(ask).collect();
+        let budget = &mut tier.budget();
+        let Ok((found, mut seen)) = tier.look_up_many(&wanted, budget).await else {
+            return values;
+        };
+        let fingerprint = wire::fingerprint::<T>(0);
+        let mut read: Vec<Option<Found<'_>>> = found
+            .iter()
+            .map(|bytes| bytes.as_ref().map(|bytes| wire::read(bytes, fingerprint)))
+            .collect();
+        let tags = read.iter().flatten().flat_map(|found| match found {
+            Found::Value(entry) => &entry.about.tags[..],
+            _ => &[],
+        });
+        // All that there are, so that no entry has to ask for its own.
+        let tags = tags.map(|tag| TagId(tag.tag));
+        if tier.learn(tags, &mut seen, budget).await.is_err() {
+            return values;
+        }
+        for ((at, found), asked) in missing.into_iter().zip(&mut read).zip(asked) {
+            let key = &keys[at];
+            let asked = asked.filter(|_| !inner.flights.is_covered(key));
+            let Some((found, asked)) = found.take().zip(asked) else {
+                continue;
+            };
+            let admitted = self.admitted(tier, found, &mut seen, budget).await;
+            values[at] =
+                admitted.and_then(|found| self.open(tier, key, &asked, found, Codec::JSON));
+        }
+        values
+    }
+
     /// Stores `value` under `key` as `policy` says (a [`Ttl`](crate::Ttl) is one), in place of what is there. Loads of the
     /// key that are under way are not stored.
     ///
     /// While the backend is away the value is kept in memory, for at most the fallback TTL, and what the backend holds
     /// under the key is removed when it is back. A value over the size limit is not stored; what was under the key is
     /// removed.
+    ///
+    /// Within [`deferred`](Self::deferred) nothing is stored: the key is removed when the transaction ends.
     ///
     /// In a backend values are JSON, which has no NaN and no infinities: they are written as `null`. A plain float does
     /// not read back from that, so the value is a miss; an `Option` of one reads back as `None`.
@@ -103,7 +154,8 @@ impl Cache {
     ) -> Result<(), Error> {
         let inner = &self.0;
         let Policy { ttl, tags, .. } = policy.into();
-        if inner.is_off() {
+        // What a transaction writes may be undone yet.
+        if inner.is_off() || self.is_deferring() {
             return self.remove(key).await.map(drop);
         }
         let life = ttl.drawn(inner.config.jitter);
@@ -136,6 +188,7 @@ impl Cache {
         // A value of a `local` function may lie under the same key.
         inner.memory.remove(key);
         tier.fallback.remove(key);
+        tier.evict(key);
         let stored = match labels {
             Ok(_) => tier.set(key, bytes, life, When::Always, budget).await,
             Err(error) => Err(error),
@@ -153,12 +206,14 @@ impl Cache {
                 let life = life.min(tier.config.fallback_ttl);
                 let fresh_until = clock::after(inner.clock.now(), life);
                 let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
+                let mut weighed = Some(tier.fallback.weigh(key, held, None));
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
-                inner.flights.under_lock(key, || {
-                    if !tier.is_trusted() {
-                        tier.fallback.insert(key, held, None);
-                    }
+                // Dropping values runs code of the user, so what is pushed out leaves the lock.
+                let put = inner.flights.under_lock(key.hash(), || {
+                    let weighed = weighed.take_if(|_| !tier.is_trusted());
+                    weighed.map(|weighed| tier.fallback.put(weighed))
                 });
+                drop(put);
             }
         }
         Ok(())
@@ -182,15 +237,15 @@ impl Cache {
         if let Some((value, _)) = inner.in_memory::<V>(key, local) {
             return Some(value);
         }
-        let tier = inner
-            .tier
-            .as_ref()
-            .filter(|tier| !local && tier.is_trusted())?;
+        let tier = inner.tier.as_ref().filter(|_| !local)?;
+        // Also where nothing can be read: a process that does nothing but read finds the backend again.
+        tier.guard();
+        let asked = Asked::default();
+        tier.ask(key, &asked);
         // What is there may be what is just being removed.
-        if inner.flights.is_covered(key) {
+        if !tier.is_trusted() || inner.flights.is_covered(key) {
             return None;
         }
-        tier.guard();
         let budget = &mut tier.budget();
         let (bytes, mut seen) = match tier.look_up(key, &[], budget).await {
             Ok((bytes, seen)) => (bytes?, seen),
@@ -201,60 +256,38 @@ impl Cache {
                 return None;
             }
         };
-        let mut found = wire::read(&bytes, wire::fingerprint::<V>(version));
-        if let Found::Value(entry) = &mut found
-            && !matches!(
-                tier.admits(&mut entry.about, &mut seen, budget).await,
-                Ok(true)
-            )
-        {
-            return None;
-        }
-        self.open(tier, found, codec, prefix)
+        let found = wire::read(&bytes, wire::fingerprint::<V>(version));
+        let found = self.admitted(tier, found, &mut seen, budget).await?;
+        self.open(tier, key, &asked, found, codec)
     }
 
-    async fn read_many<T: CacheValue>(
+    /// What was found, unless it was invalidated.
+    async fn admitted<'a>(
         &self,
         tier: &Tier,
-        keys: &[Key],
-    ) -> Result<Vec<Option<T>>, Error> {
-        let budget = &mut tier.budget();
-        let (found, mut seen) = tier.look_up_many(keys, budget).await?;
-        let fingerprint = wire::fingerprint::<T>(0);
-        let mut read: Vec<Option<Found<'_>>> = found
-            .iter()
-            .map(|bytes| bytes.as_ref().map(|bytes| wire::read(bytes, fingerprint)))
-            .collect();
-        let tags = read.iter().flatten().flat_map(|found| match found {
-            Found::Value(entry) => &entry.about.tags[..],
-            _ => &[],
-        });
-        // All that there are, so that no entry has to ask for its own.
-        tier.learn(tags.map(|tag| TagId(tag.tag)), &mut seen, budget)
-            .await?;
-        let mut values = Vec::with_capacity(keys.len());
-        for (key, found) in keys.iter().zip(&mut read) {
-            // What is there may be what is just being removed.
-            let mut found = found.take().filter(|_| !self.0.flights.is_covered(key));
-            if let Some(Found::Value(entry)) = &mut found
-                && !tier.admits(&mut entry.about, &mut seen, budget).await?
-            {
-                found = None;
-            }
-            let prefix = PrefixId::of(key.prefix());
-            values.push(found.and_then(|found| self.open(tier, found, Codec::JSON, prefix)));
+        mut found: Found<'a>,
+        seen: &mut Seen,
+        budget: &mut Budget,
+    ) -> Option<Found<'a>> {
+        if let Found::Value(entry) = &mut found {
+            let admits = tier.admits(&mut entry.about, seen, budget).await;
+            admits.ok().filter(|admits| *admits)?;
         }
-        Ok(values)
+        Some(found)
     }
 
-    /// The value in an envelope that counts.
+    /// The value in an envelope that counts, which L1 keeps where there is one.
     fn open<V>(
         &self,
         tier: &Tier,
+        key: &Key,
+        asked: &Asked,
         found: Found<'_>,
         codec: Codec<V>,
-        prefix: PrefixId,
-    ) -> Option<V> {
+    ) -> Option<V>
+    where
+        V: Clone + Send + Sync + 'static,
+    {
         let value = match found {
             Found::Lease { .. } => return None,
             // Kept beyond its time only by the lease of a refresh.
@@ -265,10 +298,18 @@ impl Cache {
             {
                 return None;
             }
-            Found::Value(entry) => codec.decode.and_then(|decode| decode(entry.payload).ok()),
+            Found::Value(entry) => {
+                let value = codec.decode.and_then(|decode| decode(entry.payload).ok());
+                if let Some(value) = &value {
+                    let shared = || -> Shared { Arc::new(value.clone()) };
+                    tier.keep(key, shared, &entry.about, asked, None);
+                }
+                value
+            }
             Found::Foreign => None,
         };
         if value.is_none() {
+            let prefix = PrefixId::of(key.prefix());
             self.0.counters.add(prefix, Event::Unusable);
         }
         value

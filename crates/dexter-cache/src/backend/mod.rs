@@ -5,6 +5,7 @@ pub(crate) mod memory;
 mod redis;
 
 use std::fmt;
+use std::sync::Weak;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,11 +51,14 @@ pub struct Pong {
     pub run_id: Option<String>,
     /// For how long the server has been running.
     pub uptime: Option<Duration>,
+    /// Whether the [`Watcher`] of this backend is told of every change, from before this answer on.
+    pub watching: bool,
 }
 
 /// What a backend can do beyond plain reads and writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for itself")]
 pub struct Capabilities {
     /// [`When::Absent`] and [`When::Matches`] are atomic for every process that shares the backend. Without it the
     /// cache does not take leases, so loads are single within a process only.
@@ -63,6 +67,8 @@ pub struct Capabilities {
     pub remove_matching: bool,
     /// Other processes see what this one writes.
     pub shared: bool,
+    /// [`CacheBackend::watch`] may work; whether it does, a [`Pong`] tells.
+    pub watch: bool,
 }
 
 impl Capabilities {
@@ -72,6 +78,7 @@ impl Capabilities {
             compare_and_set: true,
             remove_matching: true,
             shared: true,
+            watch: true,
         }
     }
 }
@@ -81,6 +88,22 @@ impl Capabilities {
 /// Without a namespace a pattern such as `*` meets keys of other programs. The cache then hands the backend a filter
 /// that lets only keys pass that begin with a prefix which this process has used.
 pub type KeyFilter<'a> = Option<&'a (dyn Fn(&[u8]) -> bool + Send + Sync)>;
+
+/// Is told what changes in a backend, whoever changes it; see [`CacheBackend::watch`].
+///
+/// The methods are called where replies are read, so they return at once: they neither wait nor ask the backend.
+pub trait Watcher: Send + Sync + 'static {
+    /// `key`, a complete one, namespace included, was written, was removed or has expired. A change may be told more
+    /// than once, and keys may be told that did not change.
+    fn changed(&self, key: &[u8]);
+
+    /// Any key may have changed.
+    fn flushed(&self);
+
+    /// The connection that told is gone, and with it whatever it had not told yet. Told once for each connection that
+    /// was in use, before another one is.
+    fn lost(&self);
+}
 
 /// A store of bytes behind a cache, shared by processes or not.
 ///
@@ -97,7 +120,7 @@ pub type KeyFilter<'a> = Option<&'a (dyn Fn(&[u8]) -> bool + Send + Sync)>;
 ///   ([`OutOfMemory`](crate::ErrorKind::OutOfMemory), [`WrongType`](crate::ErrorKind::WrongType),
 ///   [`Denied`](crate::ErrorKind::Denied): nothing was done).
 ///
-/// The tests of this library hold a suite that any implementation can be run against: `tests/behavior`.
+/// With the feature `test-util`, `test_util::behavior` is a suite that any implementation can be run against.
 #[async_trait]
 pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for logs and metrics, such as `redis`.
@@ -132,6 +155,9 @@ pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
     /// Removes every key that `pattern` matches and `filter` lets pass; returns how many. Keys that are there when the
     /// call begins and still there when the sweep reaches them are removed; keys written meanwhile may or may not be.
     ///
+    /// A store that is handed the glob ([`KeyPattern::as_bytes`]) may find more than is meant; the cache's filter does
+    /// not let that pass.
+    ///
     /// # Errors
     ///
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where the backend cannot enumerate its keys: never a false `0`.
@@ -144,6 +170,21 @@ pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
     /// A round trip that proves that the backend reads *and writes*. Where there is a connection to make, this makes
     /// it; before it returns, whatever an earlier connection had sent can no longer be applied.
     async fn ping(&self) -> Result<Pong, Error>;
+
+    /// From the next connection on, tells `watcher` of every change of a key that begins with `prefix`. Called at most
+    /// once, before the first [`ping`](CacheBackend::ping); `false` where this backend never will.
+    ///
+    /// # Behavior
+    ///
+    /// Whether the connection in use tells is [`Pong::watching`]. While it does, **order** is what the cache builds on: a
+    /// change that its writer knew to be done before an operation was begun here has been told before that operation's
+    /// future is ready. A change made meanwhile may be told before the future is ready or after. Changes made by this
+    /// backend's own operations are told as well. When the connection ends, for whatever reason and also by
+    /// [`reset`](CacheBackend::reset), [`Watcher::lost`] is called; nothing that it had still to say is told after that.
+    fn watch(&self, prefix: &str, watcher: Weak<dyn Watcher>) -> bool {
+        let _ = (prefix, watcher);
+        false
+    }
 
     /// Gives up what is broken, so that operations under way fail and the next [`ping`](CacheBackend::ping) begins
     /// afresh. Called when the circuit breaker opens, and when the cache closes. Must not block.

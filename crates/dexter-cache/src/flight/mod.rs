@@ -17,16 +17,17 @@
 //! the fence. Values enter memory under that lock too ([`Ticket::store`]), so that no invalidation falls between the
 //! check and the insertion.
 
+#[cfg(all(test, shuttle))]
+mod interleaved;
 mod part;
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 
@@ -34,6 +35,8 @@ pub(crate) use self::part::Arrival;
 
 use crate::clock::Nanos;
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::tag::{Marks, Moves, TagFence, TagSet, TagTable};
 use crate::target::Target;
 
@@ -232,9 +235,10 @@ impl Flights {
         self.is_swept(key) || self.shard(key).get(key).is_some_and(|slot| slot.fences > 0)
     }
 
-    /// Runs `act` in one step with what is decided about `key`.
-    pub(crate) fn under_lock<R>(&self, key: &Key, act: impl FnOnce() -> R) -> R {
-        let _shard = self.shard(key);
+    /// Runs `act` in one step with what is decided about the keys of this hash. It must run no code of the user: what
+    /// it takes out it returns, to be dropped after the step.
+    pub(crate) fn under_lock<R>(&self, hash: u64, act: impl FnOnce() -> R) -> R {
+        let _shard = self.shard_of(hash);
         act()
     }
 
@@ -333,8 +337,12 @@ impl Flights {
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        self.shard_of(key.hash())
+    }
+
+    fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The upper bits: the map inside the shard uses the lower ones.
-        lock(&self.shards[(key.hash() >> 40) as usize % SHARDS])
+        lock(&self.shards[(hash >> 40) as usize % SHARDS])
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Flight, Landed, MAX_TURNS, Shard, Ticket, Turn, Waited};
+use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
@@ -65,14 +65,24 @@ impl Ticket {
         &self.flight.leased
     }
 
-    /// Whether a fence has marked the flight.
+    /// Whether what the flight brings may be stored no more.
     pub(crate) fn is_fenced(&self) -> bool {
-        let _shard = self.flights.shard(&self.key);
-        !self.is_open()
+        !self.is_open(&self.flights.shard(&self.key))
     }
 
-    fn is_open(&self) -> bool {
-        !self.flight.fenced.load(Ordering::Relaxed) && self.flight.marks.are_valid()
+    /// Whether no fence has marked the flight, and every fence to come will.
+    ///
+    /// Fences find flights in the map. One that another turn has landed is not there any more: a turn that still loads for
+    /// it would store what a later fence was meant to stop. Fences over tags are found in the marks.
+    fn is_open(&self, shard: &Shard) -> bool {
+        let in_the_map = |slot: &Slot| {
+            slot.flights
+                .iter()
+                .any(|flight| Arc::ptr_eq(flight, &self.flight))
+        };
+        !self.flight.fenced.load(Ordering::Relaxed)
+            && self.flight.marks.are_valid()
+            && shard.get(&self.key).is_some_and(in_the_map)
     }
 
     /// Says that what the flight brings has tags that were not known when it began. Before it lands.
@@ -93,14 +103,11 @@ impl Ticket {
         Some(marks)
     }
 
-    /// Runs `insert` unless a fence has marked the flight, in one step with that question.
-    pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
-        let _shard = self.flights.shard(&self.key);
-        let open = self.is_open();
-        if open {
-            insert(&self.key);
-        }
-        open
+    /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which
+    /// may call the cache: what it pushes out it returns, to be dropped after the step.
+    pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
+        let shard = self.flights.shard(&self.key);
+        self.is_open(&shard).then(|| insert(&self.key))
     }
 
     /// Takes the flight off the map, so that nobody joins it any more.

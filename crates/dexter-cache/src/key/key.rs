@@ -95,6 +95,11 @@ impl Key {
         self.hash
     }
 
+    /// The hash that a key of this text has.
+    pub(crate) fn hash_of(text: &[u8]) -> u64 {
+        builder::hash(text)
+    }
+
     /// A key that is still to be written: its hash is not known.
     #[inline]
     pub(super) fn empty() -> Self {

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::memory::Held;
+use crate::backend::memory::{Held, MemoryStore};
 use crate::call::Call;
 use crate::clock;
 use crate::flight::{Arrival, Shared, Ticket};
-use crate::key::Key;
 use crate::stats::Event;
-use crate::tag::{Marks, TagId};
+use crate::tag::TagId;
 use crate::target::Target;
 use crate::telemetry::TARGET;
-use crate::tier::{Lease, Tier};
+use crate::tier::{CutOff, Lease, Tier};
 use crate::wire;
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
@@ -21,6 +20,7 @@ pub(super) struct Fill {
     pub(super) arrival: Arrival,
     pub(super) tier: Arc<Tier>,
     pub(super) lease: Lease,
+    pub(super) cut_off: CutOff,
     pub(super) bytes: Vec<u8>,
     pub(super) life: Duration,
     pub(super) shared: Shared,
@@ -35,6 +35,7 @@ impl Fill {
             arrival,
             tier,
             lease,
+            cut_off,
             mut bytes,
             life,
             shared,
@@ -44,6 +45,7 @@ impl Fill {
         if ticket.is_fenced() {
             call.count(Event::Fenced);
             tier.release(&call.key, ticket.token()).await;
+            cut_off.done();
             return;
         }
         let budget = &mut tier.budget();
@@ -59,17 +61,21 @@ impl Fill {
                 Ok(None) => {
                     call.count(Event::Fenced);
                     tier.release(&call.key, ticket.token()).await;
+                    cut_off.done();
                     return;
                 }
                 Err(_) => {
                     tier.abandon(&call.key).await;
                     keep_in_fallback(&call, ticket, &tier, shared, life, &more);
+                    cut_off.done();
                     return;
                 }
             }
         }
         match tier.fill(&call.key, &lease, bytes, life, budget).await {
             Ok(true) => {
+                // What L1 holds is older; where changes are told, it is gone already.
+                tier.evict(&call.key);
                 // A backend that cannot compare may have stored what an invalidation had just removed.
                 if !lease.is_compared() && ticket.is_fenced() {
                     call.count(Event::Fenced);
@@ -85,29 +91,42 @@ impl Fill {
                 keep_in_fallback(&call, ticket, &tier, shared, life, &more);
             }
         }
+        cut_off.done();
     }
 }
 
-/// Runs `insert` unless the flight is fenced, and counts which it was.
-///
-/// The flight's tags may not have been invalidated either; `more` are those that became known by the load.
+/// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
+/// question, and counts which it was. `more` are tags that became known by the load: they may not have been
+/// invalidated either.
 pub(super) fn keep(
     call: &Call,
     ticket: &Ticket,
+    store: &MemoryStore,
+    held: Held,
     more: &[TagId],
-    insert: impl FnOnce(&Key, Marks) -> bool,
+    open: impl FnOnce() -> bool,
 ) -> bool {
-    let mut stored = false;
-    let marks = ticket.marks(more);
-    if marks.is_some_and(|marks| ticket.store(|key| stored = insert(key, marks))) {
-        call.count(if stored {
-            Event::Stored
-        } else {
-            Event::TooLarge
-        });
-    } else {
+    let Some(marks) = ticket.marks(more) else {
         call.count(Event::Fenced);
-    }
+        return false;
+    };
+    let held = held.marked(marks);
+    // The lock of the flight is held over the second half only: weighing and dropping values run code of the user.
+    let mut weighed = Some(store.weigh(&call.key, held, None));
+    let put = ticket.store(|_| {
+        let weighed = weighed.take_if(|_| open());
+        weighed.map(|weighed| store.put(weighed))
+    });
+    let Some(put) = put else {
+        call.count(Event::Fenced);
+        return false;
+    };
+    let stored = put.is_some_and(|put| put.stored);
+    call.count(if stored {
+        Event::Stored
+    } else {
+        Event::TooLarge
+    });
     stored
 }
 
@@ -126,9 +145,9 @@ pub(super) fn keep_in_fallback(
     }
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
-    let stored = keep(call, ticket, more, |key, marks| {
-        let held = Held::new(shared, fresh_until).marked(marks);
-        !tier.is_trusted() && tier.fallback.insert(key, held, None)
+    let held = Held::new(shared, fresh_until);
+    let stored = keep(call, ticket, &tier.fallback, held, more, || {
+        !tier.is_trusted()
     });
     if stored { life } else { Duration::ZERO }
 }

@@ -19,7 +19,7 @@ use crate::shape::Codec;
 use crate::stats::Event;
 use crate::tag::{TagId, TagSet};
 use crate::telemetry::TARGET;
-use crate::tier::{Acquired, Labels, Lease, Look, Tier};
+use crate::tier::{Acquired, Asked, Labels, Lease, Look, Tier};
 use crate::wire::{self, TagToken};
 
 tokio::task_local! {
@@ -97,6 +97,11 @@ where
         let call = Arc::clone(&self.call);
         let decode = self.codec.decode;
         let look = Look {
+            asked: Asked::default(),
+            keep: &|value: &V, about, asked| {
+                let shared = || -> Shared { Arc::new(value.clone()) };
+                tier.keep(&call.key, shared, about, asked, Some(self.turn().ticket()));
+            },
             key: &call.key,
             fingerprint: wire::fingerprint::<V>(call.traits.version),
             tags: self.policy.tags.as_slice(),
@@ -113,6 +118,8 @@ where
 
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&self, load: impl Future<Output = R>) -> R {
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&self.call);
         self.call.count(Event::Load);
         let flight = self.turn().ticket().flight_id();
         let chain = Arc::new(Chain {
@@ -165,11 +172,17 @@ where
             loaded: true,
         };
         let Some(tier) = self.tier() else {
-            let stored = !life.is_zero()
-                && keep(&self.call, turn.ticket(), &more, |key, marks| {
-                    let held = Held::new(shared, fresh_until).marked(marks);
-                    inner.memory.insert(key, held, None)
-                });
+            let stored = !life.is_zero() && {
+                let held = Held::new(shared, fresh_until);
+                keep(
+                    &self.call,
+                    turn.ticket(),
+                    &inner.memory,
+                    held,
+                    &more,
+                    || true,
+                )
+            };
             self.call
                 .answered(if stored { life } else { Duration::ZERO });
             drop(turn.land(landed));
@@ -191,6 +204,7 @@ where
         Some(Fill {
             call: Arc::clone(&self.call),
             arrival: turn.land(landed),
+            cut_off: tier.answer_for(&self.call.key),
             tier,
             lease,
             bytes,
@@ -269,8 +283,7 @@ impl<V> Lead<V> {
         let Some(tier) = self.call.cache.0.tier.clone() else {
             return;
         };
-        let (key, token) = (self.call.key.clone(), ticket.token());
-        let release = async move { tier.release(&key, token).await };
+        let release = tier.release(&self.call.key, ticket.token());
         drop(self.call.cache.0.background.spawn(release));
     }
 }

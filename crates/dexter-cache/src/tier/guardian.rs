@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
-use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 
-/// How often an idle backend is asked whether it is there, and how long the answer may take.
+/// How often an idle backend is asked whether it is there, and how long the answer may take where a call may not take
+/// longer.
 const LIVENESS: Duration = Duration::from_secs(2);
 const LIVENESS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long connecting and the ping may take; a backend may have a limit of its own.
@@ -111,8 +111,11 @@ impl Tier {
 
     /// Pings, replays the journal, empties memory, and trusts the backend again.
     async fn recover(&self) -> Result<(), Error> {
+        let losses = self.losses();
+        let asked = self.moment();
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
+        self.begin_anew(pong.watching, asked);
         self.remind(&pong).await?;
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let mut replayed = 0;
@@ -132,8 +135,16 @@ impl Tier {
                 journal.take(replayer)
             };
             self.replay(&batch).await?;
+            // A replica that is promoted next may lack them like any other removal.
+            self.server.replayed(&batch);
             replayed += batch.len();
             self.journal().done(replayer);
+        }
+        if self.losses() != losses {
+            // Told while the breaker was still open, when it changed nothing.
+            let lost = Error::new(ErrorKind::Unavailable, "lost again at once");
+            self.trip(&lost);
+            return Err(lost);
         }
         self.recovered_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);
@@ -204,13 +215,14 @@ impl Tier {
 
     async fn check(&self) {
         let now = self.since_birth(Instant::now());
-        let quiet = now.saturating_sub(self.breaker.last_success()) >= nanos(LIVENESS) / 2;
+        let quiet = self.until_quiet(now).is_zero();
         let clock_is_old =
             now.saturating_sub(self.clock_read_at.load(Ordering::Relaxed)) > nanos(CLOCK_AGE);
         if !quiet && !clock_is_old {
             return;
         }
-        let mut budget = Budget(LIVENESS_DEADLINE);
+        // Who allows a call more has a backend that needs more.
+        let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
             // A name or a proxy that leads to another server now.
             Ok(pong) if self.server.is_other(&pong) => {
@@ -223,11 +235,29 @@ impl Tier {
         }
     }
 
+    /// How long the guardian of a trusted backend rests.
+    fn until_check(&self) -> Duration {
+        let now = self.since_birth(Instant::now());
+        self.known_at().map_or(LIVENESS, |_| {
+            self.until_quiet(now).max(Duration::from_millis(1))
+        })
+    }
+
+    /// How long until an idle backend is asked whether it is there.
+    fn until_quiet(&self, now: u64) -> Duration {
+        let (since, allowed) = match self.known_at() {
+            // L1 answers for as long as this says, so it is counted from when something was asked, not answered.
+            Some(known_at) => (known_at, nanos(LIVENESS)),
+            None => (self.breaker.last_success(), nanos(LIVENESS) / 2),
+        };
+        Duration::from_nanos((since.saturating_add(allowed)).saturating_sub(now))
+    }
+
     fn set_clock(&self, pong: &Pong) {
         self.clock_read_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);
         if let Some(theirs) = pong.clock_ms {
-            let offset = i128::from(theirs) - i128::from(clock::wall_ms());
+            let offset = i128::from(theirs) - i128::from(self.config.clock.wall_ms());
             self.clock_offset
                 .store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
         }
@@ -259,7 +289,7 @@ impl Post {
         while let Some(tier) = self.still_on_duty() {
             if tier.is_trusted() {
                 // A guardian that waits must not keep the cache alive: dropping the last handle wakes it.
-                let _ = timeout(LIVENESS, tier.wake.notified()).await;
+                let _ = timeout(tier.until_check(), tier.wake.notified()).await;
                 if tier.is_trusted() && !tier.closed.load(Ordering::SeqCst) {
                     tier.check().await;
                 }

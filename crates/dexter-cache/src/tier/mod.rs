@@ -8,11 +8,14 @@ mod breaker;
 mod guardian;
 mod join;
 mod journal;
+mod l1;
 mod lease;
 mod server;
 mod sweep;
 mod tokens;
 mod used;
+mod waiters;
+mod watch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -28,15 +31,18 @@ use tokio::time::Instant;
 
 use self::breaker::Breaker;
 use self::journal::Journal;
-pub(crate) use self::lease::{Acquired, Lease, Look};
+pub(crate) use self::l1::Asked;
+use self::l1::L1;
+pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::tokens::Tokens;
 pub(crate) use self::tokens::{Labels, Seen};
 use self::used::UsedPrefixes;
-use crate::backend::memory::MemoryStore;
+use self::waiters::Waiters;
+use crate::backend::memory::{MemoryLimits, MemoryStore};
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
-use crate::clock;
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::key::Key;
@@ -57,6 +63,10 @@ pub(crate) struct TierConfig {
     pub(crate) lease_ttl: Duration,
     pub(crate) max_value: usize,
     pub(crate) trust_snapshot: bool,
+    /// What time it is on this machine.
+    pub(crate) clock: Clock,
+    /// Entries that were read stay in memory.
+    pub(crate) tiered: bool,
 }
 
 /// See the module.
@@ -64,6 +74,9 @@ pub(crate) struct Tier {
     pub(crate) config: TierConfig,
     /// What memory holds while the backend is away.
     pub(crate) fallback: Arc<MemoryStore>,
+    /// What was read, in front of the backend.
+    pub(crate) l1: Option<L1>,
+    waiters: Waiters,
     backend: Arc<dyn CacheBackend>,
     capabilities: Capabilities,
     flights: Arc<Flights>,
@@ -77,6 +90,7 @@ pub(crate) struct Tier {
     /// Backend time minus this machine's, in milliseconds.
     clock_offset: AtomicI64,
     watch: guardian::Watch,
+    watched: watch::Watched,
     closed: AtomicBool,
     errors: Errors,
     /// The backend denies conditional writes: leases are not taken any more.
@@ -98,14 +112,19 @@ impl Tier {
         backend: Arc<dyn CacheBackend>,
         config: TierConfig,
         flights: Arc<Flights>,
-        fallback: Arc<MemoryStore>,
+        limits: &MemoryLimits,
     ) -> Arc<Self> {
+        let clock = config.clock.clone();
+        let store = || MemoryStore::new(limits, clock.clone());
+        let l1 = config.tiered.then(|| L1::new(store(), clock.clone()));
         let journal = Journal::new(config.namespace.is_some());
         let server = Server::new(config.namespace.is_some());
-        Arc::new(Self {
+        let tier = Arc::new(Self {
             capabilities: backend.capabilities(),
             config,
-            fallback,
+            fallback: store(),
+            l1,
+            waiters: Waiters::default(),
             backend,
             flights,
             breaker: Breaker::new(),
@@ -117,6 +136,7 @@ impl Tier {
             born: Instant::now(),
             clock_offset: AtomicI64::new(0),
             watch: guardian::Watch::default(),
+            watched: watch::Watched::default(),
             closed: AtomicBool::new(false),
             errors: Errors::new(),
             cas_denied: AtomicBool::new(false),
@@ -126,7 +146,9 @@ impl Tier {
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
-        })
+        });
+        tier.begin_watching();
+        tier
     }
 
     /// Whether the backend is asked: it answers, and everything that was removed without it has been replayed.
@@ -154,7 +176,10 @@ impl Tier {
 
     /// The time on the backend's clock, in milliseconds since the Unix epoch.
     pub(crate) fn backend_ms(&self) -> u64 {
-        clock::wall_ms().saturating_add_signed(self.clock_offset())
+        self.config
+            .clock
+            .wall_ms()
+            .saturating_add_signed(self.clock_offset())
     }
 
     /// What the envelope of a value says that is stored now and fresh for `life`.
@@ -350,12 +375,16 @@ impl Tier {
             return Err(self.errors.silent.clone());
         }
         let openings = self.breaker.openings();
+        let asked = self.moment();
         let started = Instant::now();
         let result = self.unless_opened(Some(budget.0), operation).await;
         let ended = Instant::now();
         budget.0 = budget.0.saturating_sub(ended - started);
         // What was learnt before the breaker last opened says nothing about the connection that came after.
         if self.breaker.openings() == openings {
+            if result.is_ok() {
+                self.answered(asked);
+            }
             self.judge(ended, &result);
         }
         result

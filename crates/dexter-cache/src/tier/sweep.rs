@@ -107,17 +107,19 @@ impl Tier {
         let result = match &self.config.namespace {
             Some(namespace) => {
                 let reserved = format!("{namespace}:{RESERVED}:");
-                let values = |key: &[u8]| !key.starts_with(reserved.as_bytes());
                 let pattern = pattern.under_namespace(namespace);
+                let values =
+                    |key: &[u8]| !key.starts_with(reserved.as_bytes()) && pattern.admits(key);
                 self.backend.remove_matching(&pattern, Some(&values)).await
             }
             None if pattern.literal_prefix().is_empty() => {
-                let used = |key: &[u8]| self.used.covers(prefix_of(key));
+                let used = |key: &[u8]| self.used.covers(prefix_of(key)) && pattern.admits(key);
                 self.backend.remove_matching(pattern, Some(&used)).await
             }
             None => {
-                let values = |key: &[u8]| prefix_of(key) != RESERVED.as_bytes();
-                self.backend.remove_matching(pattern, Some(&values)).await
+                let meant =
+                    |key: &[u8]| prefix_of(key) != RESERVED.as_bytes() && pattern.admits(key);
+                self.backend.remove_matching(pattern, Some(&meant)).await
             }
         };
         match &result {

@@ -40,6 +40,7 @@ use tokio::time::Instant;
 
 use super::join::{join, join_all};
 use super::sweep::RESERVED;
+use super::watch::Sequences;
 use super::{Budget, FullKey, Tier, as_str};
 use crate::backend::{SetOutcome, When};
 use crate::error::Error;
@@ -55,19 +56,22 @@ const EPOCH_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How often what is known is read again, with a value.
 const EPOCH_AGE: Duration = Duration::from_secs(1);
 const TOKEN_AGE: Duration = Duration::from_secs(10);
-/// More tokens than this are not remembered at a time.
+/// More tokens than this are not remembered. Where there are, some are forgotten, whichever.
 const MAX_KNOWN: usize = 100_000;
+const AT_A_TIME: usize = 1_000;
 /// How often a change of the epoch may lose to another one before it becomes a removal.
 const ATTEMPTS: usize = 4;
 
 /// What is known of the backend without asking it.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(RwLock<Known>);
+pub(super) struct Tokens {
+    known: RwLock<Known>,
+    /// Numbers that change when something is forgotten, under the lock: what was asked before is not remembered after.
+    sequences: Sequences,
+}
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Changes whenever something is forgotten: what was asked before is not remembered after.
-    sequence: u64,
     /// How many things have been remembered.
     remembered: u64,
     epoch: Option<Fact<u64>>,
@@ -135,9 +139,6 @@ impl Known {
         let number = self.remembered;
         match (name, found) {
             (Name::Tag(tag), Some(found)) => {
-                if self.tags.len() >= MAX_KNOWN && !self.tags.contains_key(tag) {
-                    self.tags.clear();
-                }
                 let fact = Fact::new(token_of(found), number, now);
                 let fact = fact.or_as_known(self.tags.get(tag));
                 self.tags.insert(*tag, fact);
@@ -152,6 +153,18 @@ impl Known {
             }
             (_, None) => {}
         }
+    }
+
+    /// Forgets some tags if there are too many.
+    fn make_room(&mut self) -> Vec<TagId> {
+        if self.tags.len() <= MAX_KNOWN {
+            return Vec::new();
+        }
+        let some: Vec<TagId> = self.tags.keys().take(AT_A_TIME).copied().collect();
+        for tag in &some {
+            self.tags.remove(tag);
+        }
+        some
     }
 }
 
@@ -181,20 +194,19 @@ impl<T: PartialEq + Copy> Fact<T> {
 
 impl Tokens {
     fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets everything.
     pub(super) fn forget_all(&self) {
         let mut known = self.write();
-        let (sequence, remembered) = (known.sequence + 1, known.remembered);
+        self.sequences.advance_all();
         *known = Known {
-            sequence,
-            remembered,
+            remembered: known.remembered,
             ..Known::default()
         };
     }
@@ -202,11 +214,44 @@ impl Tokens {
     /// Forgets one thing; `true` if it was known.
     fn forget(&self, name: &Name) -> bool {
         let mut known = self.write();
-        known.sequence += 1;
+        self.sequences.advance(name.hash());
         match name {
             Name::Tag(tag) => known.tags.remove(tag).is_some(),
             Name::Counter => known.counter.take().is_some(),
             Name::Epoch => known.epoch.take().is_some(),
+        }
+    }
+
+    /// To be taken before asking; what was forgotten since is not remembered.
+    fn before_asking(&self, names: &[Name]) -> SmallVec<[u64; 4]> {
+        let number = |name: &Name| self.sequences.of(name.hash());
+        names.iter().map(number).collect()
+    }
+
+    /// Remembers what was read, each with the number from before it was asked for. Returns tags that were forgotten for
+    /// lack of room.
+    fn remember<'n>(
+        &self,
+        facts: impl Iterator<Item = ((&'n Name, u64), Option<&'n [u8]>)>,
+    ) -> Vec<TagId> {
+        let now = Instant::now();
+        let mut known = self.write();
+        for ((name, asked), found) in facts {
+            if self.sequences.of(name.hash()) == asked {
+                known.remember(name, found, now);
+            }
+        }
+        known.make_room()
+    }
+}
+
+impl Name {
+    /// Any number will do: it says which of the [`Sequences`] is its own.
+    fn hash(&self) -> u64 {
+        match self {
+            Self::Tag(tag) => tag.0,
+            Self::Counter => 1 << 40,
+            Self::Epoch => 2 << 40,
         }
     }
 }
@@ -223,18 +268,17 @@ impl Tier {
         if names.is_empty() {
             return Ok((self.get(key, budget).await?, Seen::default()));
         }
-        let (mut found, seen) = self.ask(&[key], &names, budget).await?;
+        let (mut found, seen) = self.read_all(&[key], &names, budget).await?;
         Ok((found.pop().flatten(), seen))
     }
 
     /// The values under `keys`, with what is not known of the epoch and of the tags that they have.
     pub(crate) async fn look_up_many(
         &self,
-        keys: &[Key],
+        keys: &[&Key],
         budget: &mut Budget,
     ) -> Result<(Vec<Option<Bytes>>, Seen), Error> {
-        let keys: Vec<&Key> = keys.iter().collect();
-        self.ask(&keys, &self.worth_asking(&[]), budget).await
+        self.read_all(keys, &self.worth_asking(&[]), budget).await
     }
 
     /// Asks for what is not known of these tags and has not been seen, in one command.
@@ -259,7 +303,7 @@ impl Tier {
             }
         });
         if !names.is_empty() {
-            let (_, more) = self.ask(&[], &names, budget).await?;
+            let (_, more) = self.read_all(&[], &names, budget).await?;
             seen.epoch = seen.epoch.or(more.epoch);
             seen.tags.extend(more.tags);
         }
@@ -379,7 +423,7 @@ impl Tier {
         }
         let mut names: Vec<Name> = more.iter().copied().map(Name::Tag).collect();
         names.push(Name::Counter);
-        let (_, mut seen) = self.ask(&[], &names, budget).await?;
+        let (_, mut seen) = self.read_all(&[], &names, budget).await?;
         let has_moved =
             |seen: &Seen| labels.counter.is_none() || seen.counter.flatten() != labels.counter;
         if has_moved(&seen) {
@@ -388,7 +432,7 @@ impl Tier {
         names.retain(|name| matches!(name, Name::Tag(tag) if seen.tag(*tag).flatten().is_none()));
         if !names.is_empty() {
             self.make(&names, &mut seen, budget).await?;
-            let (_, last) = self.ask(&[], &[Name::Counter], budget).await?;
+            let (_, last) = self.read_all(&[], &[Name::Counter], budget).await?;
             if has_moved(&last) {
                 return Ok(None);
             }
@@ -460,13 +504,13 @@ impl Tier {
     }
 
     /// A key below the reserved prefix was changed, by whomever: `name` is what stands behind it.
-    #[expect(dead_code, reason = "called by who watches the backend")]
     pub(super) fn token_changed(&self, name: &[u8]) {
         match name {
             b"epoch" => {
                 if self.tokens.forget(&Name::Epoch) {
-                    // What is being loaded is not stored for nothing.
+                    // What is being loaded would be void, and so is what L1 holds.
                     drop(self.flights.raise(Target::Everything));
+                    self.empty_l1();
                 }
             }
             b"tags" => drop(self.tokens.forget(&Name::Counter)),
@@ -506,13 +550,13 @@ impl Tier {
     }
 
     /// Reads values and names in one command, and remembers what it may of the names.
-    async fn ask(
+    async fn read_all(
         &self,
         keys: &[&Key],
         names: &[Name],
         budget: &mut Budget,
     ) -> Result<(Vec<Option<Bytes>>, Seen), Error> {
-        let sequence = self.sequence();
+        let asked = self.tokens.before_asking(names);
         let full: Vec<FullKey> = keys
             .iter()
             .map(|key| self.full_key(key))
@@ -528,10 +572,8 @@ impl Tier {
         for (name, found) in names.iter().zip(&told) {
             seen.note(name, found.as_deref());
         }
-        self.remember(
-            sequence,
-            names.iter().zip(told.iter().map(Option::as_deref)),
-        );
+        let told = told.iter().map(Option::as_deref);
+        self.remember(names.iter().zip(asked).zip(told));
         Ok((found, seen))
     }
 
@@ -545,7 +587,7 @@ impl Tier {
         if names.is_empty() {
             return Ok(());
         }
-        let sequence = self.sequence();
+        let asked = self.tokens.before_asking(names);
         let whole = budget.0;
         let made = names.iter().map(|name| async move {
             let key = self.reserved_key(name);
@@ -565,20 +607,19 @@ impl Tier {
             (outcome, fresh, budget.0)
         });
         let mut read = Vec::new();
-        for (name, (outcome, fresh, left)) in names.iter().zip(join_all(made).await) {
+        let made = join_all(made).await;
+        for ((name, asked), (outcome, fresh, left)) in names.iter().zip(asked).zip(made) {
             budget.0 = budget.0.min(left);
             match outcome? {
                 SetOutcome::Stored | SetOutcome::Refused(None) => seen.note(name, Some(&fresh)),
                 SetOutcome::Refused(Some(found)) => {
                     seen.note(name, Some(&found));
-                    read.push((name, found));
+                    read.push((name, asked, found));
                 }
             }
         }
-        self.remember(
-            sequence,
-            read.iter().map(|(name, found)| (*name, Some(&**found))),
-        );
+        let read = read.iter();
+        self.remember(read.map(|(name, asked, found)| ((*name, *asked), Some(&**found))));
         Ok(())
     }
 
@@ -602,29 +643,34 @@ impl Tier {
         Ok((outcome?, labels?))
     }
 
-    fn sequence(&self) -> u64 {
-        self.tokens.read(|known| known.sequence)
+    /// Whether tokens and epoch are known to be what an entry says, so that changes of them will be told. Where nothing is
+    /// told at all there is nothing to know.
+    pub(super) fn knows(&self, about: &About) -> bool {
+        if !self.is_watching() {
+            return true;
+        }
+        self.tokens.read(|known| {
+            let epoch = known.epoch.map(|fact| fact.value);
+            let tags = &about.tags;
+            (!self.has_epoch() || epoch == Some(about.epoch))
+                && tags.iter().all(|tag| {
+                    let fact = known.tags.get(&TagId(tag.tag));
+                    fact.is_some_and(|fact| fact.value == tag.token)
+                })
+        })
     }
 
-    fn remember<'n>(
-        &self,
-        sequence: u64,
-        facts: impl Iterator<Item = (&'n Name, Option<&'n [u8]>)>,
-    ) {
+    fn remember<'n>(&self, facts: impl Iterator<Item = ((&'n Name, u64), Option<&'n [u8]>)>) {
         if !self.is_watching() {
             return;
         }
-        let now = Instant::now();
-        let mut known = self.tokens.write();
-        if known.sequence == sequence {
-            facts.for_each(|(name, found)| known.remember(name, found, now));
+        let forgotten = self.tokens.remember(facts);
+        if self.l1.is_some() {
+            // L1 holds only what changes are told of.
+            for tag in forgotten {
+                drop(self.flights.raise(Target::Tag(tag)));
+            }
         }
-    }
-
-    /// Whether what is known holds until a change is told.
-    #[expect(clippy::unused_self, reason = "no backend tells of changes yet")]
-    fn is_watching(&self) -> bool {
-        false
     }
 
     fn reserved_key(&self, name: &Name) -> FullKey {
@@ -682,11 +728,13 @@ mod tests {
     #[test]
     fn what_was_asked_before_a_change_is_not_remembered_after_it() {
         let tokens = Tokens::default();
-        let before = tokens.read(|known| known.sequence);
+        let names = [Name::Epoch, Name::Counter];
+        let before = tokens.before_asking(&names);
         assert!(!tokens.forget(&Name::Epoch));
-        assert_ne!(tokens.read(|known| known.sequence), before);
+        let after = tokens.before_asking(&names);
+        assert!(after[0] != before[0] && after[1] == before[1]);
         tokens.forget_all();
-        assert_ne!(tokens.read(|known| known.sequence), before + 1);
+        assert_ne!(tokens.before_asking(&names)[1], after[1]);
     }
 
     #[tokio::test]
@@ -708,6 +756,9 @@ mod tests {
         let now = Instant::now();
         for tag in 0..3 * MAX_KNOWN as u64 {
             known.remember(&Name::Tag(TagId(tag)), Some(&[1; 16]), now);
+            for forgotten in known.make_room() {
+                assert!(!known.tags.contains_key(&forgotten));
+            }
             assert!(known.tags.len() <= MAX_KNOWN);
         }
     }

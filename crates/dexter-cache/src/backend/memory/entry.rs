@@ -84,7 +84,7 @@ impl StoredKey {
         u64::from_ne_bytes(self.head())
     }
 
-    fn weight(&self) -> u32 {
+    pub(super) fn weight(&self) -> u32 {
         let [.., a, b, c, d] = self.head::<HEAD>();
         u32::from_ne_bytes([a, b, c, d])
     }

@@ -35,6 +35,18 @@ pub(crate) struct MemoryStore {
     refused: AtomicU64,
 }
 
+/// An entry that is about to be stored.
+pub(crate) struct Weighed {
+    key: StoredKey,
+    held: Held,
+}
+
+/// What storing an entry came to, and what it pushed out: dropping this may run code of the user.
+pub(crate) struct Put {
+    pub(crate) stored: bool,
+    _out: SmallVec<[(StoredKey, Held); 2]>,
+}
+
 impl MemoryStore {
     pub(crate) fn new(limits: &MemoryLimits, clock: Clock) -> Arc<Self> {
         let Plan { options, heaviest } = limits.plan();
@@ -76,6 +88,17 @@ impl MemoryStore {
         held: Held,
         encoded_len: Option<usize>,
     ) -> bool {
+        self.put(self.weigh(key, held, encoded_len)).stored
+    }
+
+    /// The first half of [`insert`](Self::insert), for callers that hold a lock over the second half: it asks the
+    /// weigher, which is code of the user.
+    pub(crate) fn weigh<'k>(
+        &self,
+        key: impl Into<KeyRef<'k>>,
+        held: Held,
+        encoded_len: Option<usize>,
+    ) -> Weighed {
         let key = key.into();
         // The engine never evicts what weighs nothing.
         let weight = self.weigher.as_ref().map_or(1, |weigh| {
@@ -86,29 +109,48 @@ impl MemoryStore {
             };
             weigh(&info).max(1)
         });
-        if u64::from(weight) > self.heaviest {
+        Weighed {
+            key: StoredKey::new(key, weight),
+            held,
+        }
+    }
+
+    /// The second half: runs no code of the user, if what it returns is dropped after the lock is let go of.
+    pub(crate) fn put(&self, weighed: Weighed) -> Put {
+        let Weighed { key, held } = weighed;
+        let mut out = SmallVec::new();
+        if u64::from(key.weight()) > self.heaviest {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            self.remove(key);
-            return false;
+            out.extend(self.entries.remove(&key));
+            out.push((key, held));
+            return Put {
+                stored: false,
+                _out: out,
+            };
         }
         let kept_until = held.kept_until();
-        let mut out = SmallVec::new();
         self.entries
-            .insert_with_lifecycle(StoredKey::new(key, weight), held, &mut out);
+            .insert_with_lifecycle(key.clone(), held, &mut out);
         for (pushed_out, held) in &out {
-            self.count_pushed_out(key, pushed_out, held);
+            self.count_pushed_out(&key, pushed_out, held);
         }
         self.sweeping.expect(kept_until);
         self.ensure_sweeping();
-        true
+        Put {
+            stored: true,
+            _out: out,
+        }
     }
 
     /// Removes `key`; returns whether a fresh value was there.
     pub(crate) fn remove<'k>(&self, key: impl Into<KeyRef<'k>>) -> bool {
         let now = self.clock.coarse();
-        self.entries
-            .remove(&key.into())
-            .is_some_and(|(_, held)| held.is_fresh(now))
+        self.take(key).is_some_and(|held| held.is_fresh(now))
+    }
+
+    /// Removes `key`, and leaves it to the caller to drop what was there: `Drop` is code of the user.
+    pub(crate) fn take<'k>(&self, key: impl Into<KeyRef<'k>>) -> Option<Held> {
+        self.entries.remove(&key.into()).map(|(_, held)| held)
     }
 
     /// Removes every entry whose key `pattern` matches and `filter` lets pass; returns how many fresh ones there were.
@@ -218,13 +260,13 @@ impl MemoryStore {
         self.expired.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn count_pushed_out(&self, inserted: KeyRef<'_>, key: &StoredKey, held: &Held) {
+    fn count_pushed_out(&self, inserted: &StoredKey, key: &StoredKey, held: &Held) {
         let now = self.clock.coarse();
         if held.is_over(now) {
             self.count_expired(1);
         } else if held.is_gone(now) {
             // Its tag was invalidated.
-        } else if inserted.text != key.text() {
+        } else if inserted != key {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }

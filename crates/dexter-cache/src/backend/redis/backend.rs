@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -13,10 +13,11 @@ use redis::{Cmd, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::config::RedisConfig;
+use super::config::{Protocol, RedisConfig};
 use super::connection::{Connection, Mark};
+use super::watch::Watch;
 use super::{error, ops, sweep};
-use crate::backend::{CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, When};
+use crate::backend::{CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, Watcher, When};
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 
@@ -37,7 +38,7 @@ const REMEMBERED: usize = 64;
 ///
 /// A user of Redis' access control needs `GET`, `MGET`, `SET`, `UNLINK`, `PING` and `SCAN`. `EVAL` and `EVALSHA` are
 /// for conditional writes: without them [`When::Matches`] is [`Denied`](ErrorKind::Denied). `INFO` and `TIME` tell
-/// the run and the clock in a [`Pong`]. Without `CLIENT KILL` a write that hung in the network can land after the
+/// the run and the clock in a [`Pong`]. `CLIENT TRACKING` tells of changes ([`watch`](CacheBackend::watch)). Without `CLIENT KILL` a write that hung in the network can land after the
 /// recovery; one warning is logged.
 ///
 /// # Cost
@@ -73,6 +74,8 @@ pub struct RedisBackend {
     sweeping: Mutex<()>,
     resp2: AtomicBool,
     kill_denied: AtomicBool,
+    /// What the connection in use tells of, and to whom.
+    watch: OnceLock<Watch>,
 }
 
 /// The last attempt to connect or to ping that came to its end.
@@ -98,6 +101,7 @@ impl RedisBackend {
             sweeping: Mutex::default(),
             resp2: AtomicBool::new(false),
             kill_denied: AtomicBool::new(false),
+            watch: OnceLock::new(),
         }
     }
 
@@ -121,7 +125,16 @@ impl RedisBackend {
     /// Makes a connection for a sweep, to the server run that the connection in use goes to.
     pub(super) async fn side_connection(&self) -> Result<Side<'_>, Error> {
         let live = self.live()?;
-        let (connection, _) = Connection::open(&self.config, &self.resp2).await?;
+        let opened = Connection::open(&self.config, &self.resp2, None).await;
+        let (connection, _) = opened.map_err(|error| match error.kind() {
+            // The password has changed since the other connection logged in. That refuses all work and not this piece
+            // of it: it may be done once the password is right again.
+            ErrorKind::Denied => {
+                let why = format!("{}: a second log-in is refused", self.config);
+                Error::with_source(ErrorKind::Unavailable, why, error)
+            }
+            _ => error,
+        })?;
         if connection.run_id != live.run_id {
             return Err(error::unavailable(
                 &self.config,
@@ -173,8 +186,12 @@ impl RedisBackend {
             self.retire(&live);
         }
         let resets = self.resets.load(Ordering::SeqCst);
-        let (connection, pong) = Connection::open(&self.config, &self.resp2).await?;
+        let (connection, pong) =
+            Connection::open(&self.config, &self.resp2, self.watch.get()).await?;
         self.kill_earlier(&connection).await?;
+        if !connection.begin_use() {
+            return Err(error::unavailable(&self.config, "lost while connecting"));
+        }
         let connection = Arc::new(connection);
         self.live.store(Some(connection.clone()));
         // Published first and looked at afterwards: a `reset` that came in between has either been seen here, or has
@@ -308,6 +325,13 @@ impl CacheBackend for RedisBackend {
             result: Some(result.clone()),
         };
         result
+    }
+
+    /// By `CLIENT TRACKING … BCAST` on the connection that reads: Redis appends what changed to what it sends before it
+    /// appends the answers to later commands. It takes RESP3, so Redis 6, and the right to `CLIENT TRACKING`.
+    fn watch(&self, prefix: &str, watcher: Weak<dyn Watcher>) -> bool {
+        self.config.protocol != Some(Protocol::Resp2)
+            && self.watch.set(Watch::new(prefix, watcher)).is_ok()
     }
 
     fn reset(&self) {

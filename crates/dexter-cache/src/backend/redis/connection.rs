@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::config::{Protocol, RedisConfig};
+use super::watch::{Telling, Watch};
 use super::{error, stream};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     pub(super) no_nx_get: AtomicBool,
     /// The server is older than `UNLINK`.
     pub(super) no_unlink: AtomicBool,
+    /// What tells of changes, where this connection does.
+    pub(super) telling: Option<Telling>,
 }
 
 /// A connection as the server knows it, so that another connection can end it.
@@ -77,34 +80,40 @@ impl Drop for Connection {
 
 impl Connection {
     /// Connects, logs in and asks for what the backend has to know. Takes at most `config.connect_timeout`.
+    ///
+    /// With a `watch` it tells of changes from then on, if the server allows it.
     pub(super) async fn open(
         config: &RedisConfig,
         resp2: &AtomicBool,
+        watch: Option<&Watch>,
     ) -> Result<(Self, Pong), Error> {
-        match timeout(config.connect_timeout, Self::greet(config, resp2)).await {
+        match timeout(config.connect_timeout, Self::greet(config, resp2, watch)).await {
             Ok(result) => result,
             Err(_) => Err(error::timeout(config, "while connecting")),
         }
     }
 
-    async fn greet(config: &RedisConfig, resp2: &AtomicBool) -> Result<(Self, Pong), Error> {
+    async fn greet(
+        config: &RedisConfig,
+        resp2: &AtomicBool,
+        watch: Option<&Watch>,
+    ) -> Result<(Self, Pong), Error> {
         let insists = config.protocol;
         let old = insists == Some(Protocol::Resp2)
             || (insists.is_none() && resp2.load(Ordering::Relaxed));
-        let (link, driver) = match log_in(
-            config,
-            if old {
-                Protocol::Resp2
-            } else {
-                Protocol::Resp3
-            },
-        )
-        .await?
-        {
+        // Only RESP3 has messages that answer no command.
+        let mut telling = watch.filter(|_| !old).map(Watch::telling);
+        let (protocol, sender) = if old {
+            (Protocol::Resp2, None)
+        } else {
+            (Protocol::Resp3, telling.clone())
+        };
+        let (link, driver) = match log_in(config, protocol, sender).await? {
             Ok(pair) => pair,
             Err(refused) if !old && insists.is_none() && knows_no_hello(&refused) => {
                 // Before Redis 6, and in some proxies. The refused connection is useless, a second one is not.
-                let pair = log_in(config, Protocol::Resp2).await?;
+                let pair = log_in(config, Protocol::Resp2, None).await?;
+                telling = None;
                 resp2.store(true, Ordering::Relaxed);
                 pair.map_err(|refused| error::from_redis(config, &refused))?
             }
@@ -120,6 +129,7 @@ impl Connection {
             round_trip: Duration::ZERO,
             no_nx_get: AtomicBool::new(false),
             no_unlink: AtomicBool::new(false),
+            telling: None,
         };
         let begun = Instant::now();
         let mut asked = probe();
@@ -127,12 +137,25 @@ impl Connection {
         asked.cmd("CLIENT").arg("ID");
         asked.cmd("CLIENT").arg("INFO");
         asked.cmd("CLIENT").arg("SETNAME").arg("dexter-cache");
+        if let Some(telling) = &telling {
+            asked.add_command(telling.command());
+        }
         let replies = connection.send_all(config, &asked).await?;
         connection.round_trip = begun.elapsed();
         // Each of these may be forbidden or unknown, and is then done without. The name is for people.
-        let [.., server, id, client, _name] = replies.as_slice() else {
+        let [_, _, _, _, server, id, client, _name, tracking @ ..] = replies.as_slice() else {
             return Err(error::unexpected(config, "CLIENT ID"));
         };
+        match tracking {
+            [Value::Okay] => connection.telling = telling,
+            [Value::ServerError(refused)] => tracing::debug!(
+                target: crate::telemetry::TARGET,
+                server = %config,
+                error = %error::from_reply(config, refused),
+                "the server does not tell of changes"
+            ),
+            _ => {}
+        }
         connection.run_id = text(server).and_then(|info| field(info, '\n', "run_id:"));
         connection.uptime_at_start = text(server)
             .and_then(|info| field(info, '\n', "uptime_in_seconds:"))
@@ -154,9 +177,17 @@ impl Connection {
         self.driver.is_finished()
     }
 
+    /// Whether changes are told from now on until it is lost. `false` where it was lost before it came into use.
+    pub(super) fn begin_use(&self) -> bool {
+        self.telling.as_ref().is_none_or(Telling::begin)
+    }
+
     /// Ends it: what is under way fails now, and the socket closes.
     pub(super) fn end(&self) {
         self.driver.abort();
+        if let Some(telling) = &self.telling {
+            telling.end();
+        }
     }
 
     /// Asks whether the server serves reads and writes, and what time it is.
@@ -209,6 +240,7 @@ impl Connection {
             uptime: self
                 .uptime_at_start
                 .map(|uptime| uptime + self.begun.elapsed()),
+            watching: self.telling.is_some(),
         })
     }
 }
@@ -228,7 +260,11 @@ fn probe() -> Pipeline {
 
 type LogIn = Result<(MultiplexedConnection, AbortHandle), RedisError>;
 
-async fn log_in(config: &RedisConfig, protocol: Protocol) -> Result<LogIn, Error> {
+async fn log_in(
+    config: &RedisConfig,
+    protocol: Protocol,
+    telling: Option<Telling>,
+) -> Result<LogIn, Error> {
     let version = match protocol {
         Protocol::Resp2 => ProtocolVersion::RESP2,
         Protocol::Resp3 => ProtocolVersion::RESP3,
@@ -244,10 +280,13 @@ async fn log_in(config: &RedisConfig, protocol: Protocol) -> Result<LogIn, Error
         info = info.set_password(password);
     }
     // Deadlines are the caller's: the library's own would fail a command and leave the connection in use.
-    let settings = AsyncConnectionConfig::new()
+    let mut settings = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(QUEUE);
+    if let Some(telling) = telling {
+        settings = settings.set_push_sender(telling.sender());
+    }
     let stream = stream::connect(config).await?;
     Ok(
         match MultiplexedConnection::new_with_config(&info, stream, settings).await {

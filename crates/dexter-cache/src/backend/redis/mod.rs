@@ -12,6 +12,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod url;
+mod watch;
 
 pub use backend::RedisBackend;
 pub use config::RedisConfig;
