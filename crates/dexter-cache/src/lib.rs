@@ -107,12 +107,36 @@
 //!
 //! # Invalidation
 //!
-//! By key ([`Cache::remove`], `get_issue::remove(7)`), by pattern ([`Cache::invalidate`]) and altogether
-//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. `list_issues::matching().project("web")` is the pattern
-//! for the keys in which a part has just that value ([`Matching`]). Removals within a database transaction wait for its
-//! end in [`Cache::deferred`]. A pattern walks the whole database of Redis, a thousand
-//! keys a round trip: prefer keys where you can name them. Every removing call tells how far it has reached
+//! By key ([`Cache::remove`], `get_issue::remove(7)`), by *tag* ([`Cache::invalidate_tag`]), by pattern
+//! ([`Cache::invalidate`]) and altogether ([`Cache::clear`]); declared on writers with `#[invalidates]`. Removals within a
+//! database transaction wait for its end in [`Cache::deferred`]. Every removing call tells how far it has reached
 //! ([`Invalidated`]).
+//!
+//! Where one write makes many entries untrue, give them a tag. To invalidate it is one command, whatever it labels:
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! # use dexter_cache::{cached, invalidates};
+//! #[cached(ttl = "5m", prefix = "list_issues", tags = ["project:{project}"])]
+//! async fn list_issues(project: &str, page: u32) -> Vec<u64> {
+//!     // …
+//! #   vec![]
+//! }
+//!
+//! #[invalidates(tag = "project:{project}")]
+//! async fn create_issue(project: &str, title: &str) {
+//!     // …
+//! }
+//! ```
+//!
+//! In Redis a tag is a random *token* below the reserved name `dexter-cache`, and an entry carries the tokens that its load
+//! saw before it began. To invalidate a tag is to remove its token; an entry whose token is not there, or is another one,
+//! is a miss. So what Redis loses makes entries void, and never valid again. A namespace as a whole has such a token, its
+//! *epoch*: where there is a namespace, [`Cache::clear`] looks for nothing.
+//!
+//! A pattern is for what bears no tag: it walks the whole database of Redis, a thousand keys a round trip.
+//! `list_issues::matching().project("web")` is the pattern for the keys in which a part has just that value
+//! ([`Matching`]).
 //!
 //! # When Redis is away
 //!
@@ -140,6 +164,9 @@
 //!   back. Their TTL bounds that.
 //! * *An ACL that forbids `CLIENT KILL`*: commands that the broken connection had sent may still be applied after the
 //!   replay.
+//! * *A Redis that evicts* (`maxmemory`) may evict a token or the epoch as it may any key; what it stands for is loaded anew
+//!   then. Both are read along with values from time to time, so a policy that goes by use (`lru`, `lfu`) leaves them alone
+//!   while they are in use.
 //!
 //! # Bypass and refresh
 //!
