@@ -34,5 +34,5 @@ done
 step cargo clippy -q --all-targets --all-features -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc -q --no-deps -p dexter-cache -p dexter-cache-derive --all-features
 
-# Unit tests, integration tests, examples (built), doctests.
-step cargo test --all-features
+# Unit tests, integration tests, examples (built), doctests: all of them, so that one run shows all that is wrong.
+step cargo test --all-features --no-fail-fast
