@@ -258,3 +258,34 @@ async fn a_lease_that_cannot_be_given_back_is_written_down() {
     soon("a caller waits for a lease of nobody", next).await;
     reader.abort();
 }
+
+/// Each replay of a pattern takes a hundred times as long as it takes until the next one has to be replayed.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_ends_although_removals_keep_coming() {
+    let step = Duration::from_millis(50);
+    let (cache, hangs) = slow(step, Duration::from_millis(250)).await;
+    let kept = key("kept", 1);
+    cache.set(&kept, &1_u32, MINUTE).await.unwrap();
+    hangs.all.store(true, Ordering::SeqCst);
+    cache.clear().await.unwrap();
+    crate::until_lost(&cache).await;
+    let writer = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            for id in 0_u64.. {
+                let pattern = KeyPattern::new(format!("first:id={}*", id % 7));
+                if cache.health().serving == Serving::Memory {
+                    cache.invalidate(&pattern).await.unwrap();
+                }
+                sleep(step / 100).await;
+            }
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    hangs.all.store(false, Ordering::SeqCst);
+    until_back(&cache).await;
+    assert_eq!(cache.get::<u32>(&kept).await.unwrap(), None);
+    writer.abort();
+    crate::until("everything is replayed", || cache.health().journaled == 0).await;
+    assert_eq!(cache.health().serving, Serving::Backend);
+}

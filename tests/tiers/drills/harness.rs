@@ -132,6 +132,7 @@ impl Drill {
         let (cache, world) = (self.cache.clone(), Arc::clone(&self.world));
         self.end().await;
         until_back(&cache).await;
+        until("everything is replayed", || cache.health().journaled == 0).await;
         let other = ready(patient_builder(url)).await;
         for row in &world.0 {
             let seen: Option<Seen> = other.get(&row.key).await.expect("a read never fails");
