@@ -113,7 +113,8 @@ impl Tier {
         self.wake.notify_one();
     }
 
-    /// Pings, replays the journal, empties memory, and trusts the backend again.
+    /// Pings, replays the journal, empties memory, and trusts the backend again. What of the journal has not been replayed
+    /// by then, because removals keep coming, is covered by fences.
     async fn recover(&self) -> Result<(), Error> {
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
