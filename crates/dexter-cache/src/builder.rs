@@ -216,7 +216,8 @@ impl CacheBuilder {
         self
     }
 
-    /// What all backend operations of one call may take together (250 ms).
+    /// What all backend operations of one call may take together (250 ms). A budget above half a second is also what the
+    /// backend has to answer the question whether it is there.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self

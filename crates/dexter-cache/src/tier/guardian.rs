@@ -10,6 +10,7 @@ use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
+use crate::flight::Fence;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -31,6 +32,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// A backend that is lost again within this time has not really been back: the delays go on growing.
 const SETTLED: Duration = Duration::from_secs(5);
+/// How often the journal is replayed before the rest of it is left to fences.
+const ROUNDS: u32 = 3;
 /// What replaying one batch of keys may take.
 const REPLAY_BUDGET: Duration = Duration::from_secs(1);
 
@@ -109,7 +112,8 @@ impl Tier {
         self.wake.notify_one();
     }
 
-    /// Pings, replays the journal, empties memory, and trusts the backend again.
+    /// Pings, replays the journal, empties memory, and trusts the backend again. What of the journal has not been replayed
+    /// by then, because removals keep coming, is covered by fences.
     async fn recover(&self) -> Result<(), Error> {
         let losses = self.losses();
         let asked = self.moment();
@@ -118,8 +122,8 @@ impl Tier {
         self.begin_anew(pong.watching, asked);
         self.remind(&pong).await?;
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut replayed = 0;
-        loop {
+        let (mut replayed, mut rounds) = (0, 0);
+        let rest = loop {
             let batch = {
                 let mut journal = self.journal();
                 if self.closed.load(Ordering::SeqCst) {
@@ -130,16 +134,24 @@ impl Tier {
                     // the lock of the journal, and so is every push.
                     self.server.trust(&pong);
                     self.breaker.close(self.since_birth(Instant::now()));
-                    break;
+                    break None;
                 }
-                journal.take(replayer)
+                let batch = journal.take(replayer);
+                rounds += 1;
+                if rounds > ROUNDS {
+                    let rest = Rest::fenced(self, batch);
+                    self.server.trust(&pong);
+                    self.breaker.close(self.since_birth(Instant::now()));
+                    break Some(rest);
+                }
+                batch
             };
             self.replay(&batch).await?;
             // A replica that is promoted next may lack them like any other removal.
             self.server.replayed(&batch);
             replayed += batch.len();
             self.journal().done(replayer);
-        }
+        };
         if self.losses() != losses {
             // Told while the breaker was still open, when it changed nothing.
             let lost = Error::new(ErrorKind::Unavailable, "lost again at once");
@@ -152,6 +164,12 @@ impl Tier {
         self.flights.settle();
         self.fallback.clear();
         tracing::info!(target: TARGET, backend = self.backend.name(), replayed, "cache backend in use");
+        if let Some(rest) = rest {
+            self.replay(&rest.batch).await?;
+            self.server.replayed(&rest.batch);
+            self.journal().done(replayer);
+            rest.done();
+        }
         Ok(())
     }
 
@@ -275,6 +293,48 @@ impl Tier {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed).min(16);
         let longest = FIRST_DELAY.saturating_mul(1 << attempt).min(LONGEST_DELAY);
         longest / 2 + longest.mul_f64(fastrand::f64() / 2.0)
+    }
+}
+
+/// What is replayed after the backend is trusted: new removals keep coming while the old ones are replayed, and each round
+/// of sweeps may take longer than it takes the next one to be due. Until it has been replayed, fences keep every caller
+/// here from reading or storing what is meant.
+///
+/// Dropped before that, because the replay failed or the runtime ended, the backend is not trusted any more.
+struct Rest<'a> {
+    tier: &'a Tier,
+    batch: Vec<Entry>,
+    fences: Vec<Fence>,
+    replayed: bool,
+}
+
+impl<'a> Rest<'a> {
+    fn fenced(tier: &'a Tier, batch: Vec<Entry>) -> Self {
+        let targets = batch.iter().map(|entry| match entry {
+            Entry::Target(target) => target.clone(),
+            Entry::Under(_) => Target::Everything,
+        });
+        let fences = targets.map(|target| tier.flights.raise(target)).collect();
+        Self {
+            tier,
+            batch,
+            fences,
+            replayed: false,
+        }
+    }
+
+    fn done(mut self) {
+        self.replayed = true;
+        self.fences.clear();
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if !self.replayed {
+            let cut_off = Error::new(ErrorKind::Unavailable, "a replay was cut off");
+            self.tier.trip(&cut_off);
+        }
     }
 }
 
