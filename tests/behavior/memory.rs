@@ -32,8 +32,10 @@ fn it_is_for_this_process_only() {
     assert!(can.compare_and_set && can.remove_matching && !can.shared);
 }
 
+/// To the microsecond, unlike a server's. How late it may be is a question of the clock, and asked where that is set by
+/// hand.
 #[tokio::test]
-async fn never_early_and_at_most_10_ms_late() {
+async fn never_early() {
     let (backend, ()) = fresh().await;
     for micros in (0..100).map(|i| 900 + i * 37) {
         let ttl = Duration::from_micros(micros);
@@ -41,17 +43,11 @@ async fn never_early_and_at_most_10_ms_late() {
         let key = micros.to_string();
         let before = Instant::now();
         set_for(&backend, &key, "value", ttl).await;
-        let after = Instant::now();
-        loop {
-            let asked = Instant::now();
-            if get(&backend, &key).await.is_none() {
-                assert!(before.elapsed() >= counted, "early: {:?}", before.elapsed());
-                break;
-            }
-            let late = (asked - after).saturating_sub(counted);
-            assert!(late <= Duration::from_millis(10), "{late:?} late");
+        while get(&backend, &key).await.is_some() {
             tokio::task::yield_now().await;
         }
+        let after = before.elapsed();
+        assert!(after >= counted, "{counted:?} ended after {after:?}");
     }
 }
 

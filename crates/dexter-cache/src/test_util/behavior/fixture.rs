@@ -76,7 +76,7 @@ pub(super) async fn remove_matching(backend: &Backend, pattern: &KeyPattern) -> 
 
 /// Waits until `key` is absent.
 pub(super) async fn gone(backend: &Backend, key: &str) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(120);
     while get(backend, key).await.is_some() {
         assert!(Instant::now() < end, "{key} does not expire");
         tokio::time::sleep(Duration::from_millis(1)).await;
