@@ -2,6 +2,7 @@
 
 mod budget;
 mod commands;
+mod deferred;
 mod drills;
 mod foreign;
 mod forgetful;

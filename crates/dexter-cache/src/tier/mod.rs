@@ -302,21 +302,23 @@ impl Tier {
                 .run(&mut self.budget(), self.backend.remove(&batch))
                 .await?;
         }
-        for target in targets {
-            removed += match target {
-                Target::Key(_) => 0,
-                Target::Pattern(pattern) => self.sweep_for_caller(pattern).await?,
-                Target::Everything => self.sweep_for_caller(&KeyPattern::new("*")).await?,
-            };
+        let patterns: Vec<KeyPattern> = targets
+            .iter()
+            .filter_map(|target| match target {
+                Target::Key(_) => None,
+                Target::Pattern(pattern) => Some(pattern.clone()),
+                Target::Everything => Some(KeyPattern::new("*")),
+            })
+            .collect();
+        if !patterns.is_empty() {
+            // A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
+            // deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
+            self.run(&mut self.budget(), self.backend.ping()).await?;
+        }
+        for pattern in &patterns {
+            removed += self.unless_opened(None, self.sweep(pattern)).await?;
         }
         Ok(removed)
-    }
-
-    /// A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
-    /// deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
-    async fn sweep_for_caller(&self, pattern: &KeyPattern) -> Result<u64, Error> {
-        self.run(&mut self.budget(), self.backend.ping()).await?;
-        self.unless_opened(None, self.sweep(pattern)).await
     }
 
     fn full_keys(&self, targets: &[Target]) -> Vec<FullKey> {
