@@ -191,6 +191,11 @@ mod deferred;
 mod error;
 mod flight;
 mod global;
+#[cfg_attr(
+    not(feature = "test-util"),
+    expect(unreachable_pub, reason = "tests turn guards off, nobody else")
+)]
+mod guard;
 mod health;
 #[cfg(feature = "http")]
 pub mod http;

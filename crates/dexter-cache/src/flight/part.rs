@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 
 use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,7 +72,9 @@ impl Ticket {
                 .iter()
                 .any(|flight| Arc::ptr_eq(flight, &self.flight))
         };
-        !self.flight.fenced.load(Ordering::Relaxed) && shard.get(&self.key).is_some_and(in_the_map)
+        let open = !self.flight.fenced.load(Ordering::Relaxed)
+            && shard.get(&self.key).is_some_and(in_the_map);
+        open || !self.flights.guards.stands(Guard::LocalFence)
     }
 
     /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which

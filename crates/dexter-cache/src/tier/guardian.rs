@@ -11,6 +11,7 @@ use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Fence;
+use crate::guard::Guard;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -121,6 +122,10 @@ impl Tier {
         self.set_clock(&pong);
         self.begin_anew(pong.watching, asked);
         self.remind(&pong).await?;
+        if !self.config.guards.stands(Guard::ReplayFirst) {
+            self.server.trust(&pong);
+            self.breaker.close(self.since_birth(Instant::now()));
+        }
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let (mut replayed, mut rounds) = (0, 0);
         let rest = loop {
@@ -242,11 +247,9 @@ impl Tier {
         // Who allows a call more has a backend that needs more.
         let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
-            // A name or a proxy that leads to another server now.
-            Ok(pong) if self.server.is_other(&pong) => {
-                self.trip(&Error::new(ErrorKind::NotReady, "another server answers"));
-            }
-            Ok(pong) => self.set_clock(&pong),
+            // A name or a proxy may lead to another server now.
+            Ok(pong) if self.recognize(&pong).is_ok() => self.set_clock(&pong),
+            Ok(_) => {}
             // One unanswered ping on a quiet connection is enough: nothing else says that the backend is there.
             Err(error) if quiet => self.trip(&error),
             Err(_) => {}

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{Asked, Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::target::Target;
@@ -73,6 +74,16 @@ pub(crate) struct Look<'a, T> {
     pub(crate) patience: Duration,
     /// Called once for each thing found that cannot be used.
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
+}
+
+impl<T> Look<'_, T> {
+    /// Notes that a lease is asked for; `false` if one has been for this flight already.
+    ///
+    /// Callers of a load that failed load at once, under one lease. If that lease is gone, it was removed with the key: taken
+    /// again under the same name, it would let a load store that began before the removal.
+    fn asks_first(&self) -> bool {
+        !self.leased.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Sees to a lease whose task is cut off, by the end of its runtime: the connection ends with that runtime, and before
@@ -152,17 +163,24 @@ impl Tier {
         if !self.compares() {
             return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
         }
+        if !look.asks_first() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
-        look.leased.store(true, Ordering::Relaxed);
         match self
             .set(look.key, bytes, self.config.lease_ttl, When::Absent, budget)
             .await?
         {
             SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
-            // Somebody was faster. Their value may be there already.
-            SetOutcome::Refused(Some(bytes)) => self.step_over(look, bytes, budget).await,
-            SetOutcome::Refused(None) => Ok(Step::Again),
+            SetOutcome::Refused(found) => {
+                look.leased.store(false, Ordering::Relaxed);
+                match found {
+                    // Somebody was faster. Their value may be there already.
+                    Some(bytes) => self.step_over(look, bytes, budget).await,
+                    None => Ok(Step::Again),
+                }
+            }
         }
     }
 
@@ -224,6 +242,9 @@ impl Tier {
         if !self.compares() {
             return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
         }
+        if !look.asks_first() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
         let now = self.backend_ms();
         let until = now.saturating_add(millis(self.config.lease_ttl));
         let kept = keep.and_then(|times| {
@@ -235,7 +256,6 @@ impl Tier {
         let (bytes, ttl) =
             kept.unwrap_or_else(|| (wire::lease(look.token, now, until), self.config.lease_ttl));
         let stamp = stamp_of(&bytes);
-        look.leased.store(true, Ordering::Relaxed);
         match self
             .set(
                 look.key,
@@ -247,7 +267,10 @@ impl Tier {
             .await?
         {
             SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
-            SetOutcome::Refused(_) => Ok(Step::Again),
+            SetOutcome::Refused(_) => {
+                look.leased.store(false, Ordering::Relaxed);
+                Ok(Step::Again)
+            }
         }
     }
 
@@ -266,9 +289,12 @@ impl Tier {
                 .await
                 .map(|_| true);
         };
-        let stored = self
-            .set(key, value.clone(), ttl, When::Matches(stamp), budget)
-            .await;
+        let when = if self.config.guards.stands(Guard::CompareAndSet) {
+            When::Matches(stamp)
+        } else {
+            When::Always
+        };
+        let stored = self.set(key, value.clone(), ttl, when, budget).await;
         match stored {
             Ok(outcome) => Ok(outcome == SetOutcome::Stored),
             // A user without the right to run scripts. From now on loads are single in a process only.

@@ -41,6 +41,7 @@ use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
+use crate::guard::{Guard, Guards};
 use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::target::{Invalidated, Reach, Target};
@@ -61,6 +62,7 @@ pub(crate) struct TierConfig {
     pub(crate) trust_snapshot: bool,
     /// What time it is on this machine.
     pub(crate) clock: Clock,
+    pub(crate) guards: Guards,
     /// Entries that were read stay in memory.
     pub(crate) tiered: bool,
 }
@@ -270,7 +272,7 @@ impl Tier {
     pub(crate) fn write_down(&self, targets: &[Target]) -> bool {
         let mut journal = self.journal();
         let away = self.breaker.is_open();
-        if away {
+        if away && self.config.guards.stands(Guard::Journal) {
             let overflowed = journal.has_overflowed();
             for target in targets {
                 journal.push(target.clone());
@@ -313,7 +315,9 @@ impl Tier {
         if !patterns.is_empty() {
             // A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
             // deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
-            self.run(&mut self.budget(), self.backend.ping()).await?;
+            let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
+            // The ping may have made a connection anew, and to another server.
+            self.recognize(&pong)?;
         }
         for pattern in &patterns {
             removed += self.unless_opened(None, self.sweep(pattern)).await?;
