@@ -3,6 +3,7 @@
 //! Nothing here is async on the outside, so that it serves tests with one runtime, with two in a row and with none.
 //! A server or a proxy lives as long as its handle: keep it in a local variable of the test.
 
+mod fake;
 mod monitor;
 mod port;
 mod proxy;
@@ -10,6 +11,7 @@ mod redis;
 mod resp;
 mod silent;
 
+pub use fake::FakeRedis;
 pub use monitor::{Monitor, Seen};
 pub use proxy::Proxy;
 pub use redis::RedisServer;

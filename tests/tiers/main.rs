@@ -8,6 +8,7 @@ mod forgetful;
 mod leases;
 mod stampede;
 mod strange_values;
+mod tiered;
 mod two_processes;
 mod writers;
 

@@ -227,7 +227,7 @@ pub use dexter_cache_derive::cached;
 pub use dexter_cache_derive::invalidates;
 pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
-pub use health::{Health, Serving};
+pub use health::{Breaker, CacheMode, Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::KeyPattern;
 pub use policy::Policy;
