@@ -6,6 +6,7 @@ mod drills;
 mod foreign;
 mod forgetful;
 mod leases;
+mod reentrant;
 mod stampede;
 mod strange_values;
 mod tiered;
