@@ -8,5 +8,6 @@ mod outages;
 mod refusals;
 mod report;
 mod runtimes;
+mod tiered;
 mod world;
 mod writers;
