@@ -27,12 +27,15 @@ step() {
 step cargo fmt --all --check
 
 # Each feature alone, then all of them.
-for features in "" macros redis http axum; do
+for features in "" macros redis http axum metrics test-util; do
     step cargo clippy -q -p dexter-cache --no-default-features --features "$features" -- -D warnings
 done
 # The benchmarks, with the crates that they compare, are left out: `cargo bench` builds them.
 step cargo clippy -q --all-targets --all-features -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc -q --no-deps -p dexter-cache -p dexter-cache-derive --all-features
+
+# Flights and fences under many thread schedules. The flag changes every crate that is built: hence a folder of its own.
+RUSTFLAGS="--cfg shuttle" step cargo test -q -p dexter-cache --no-default-features --target-dir "${CARGO_TARGET_DIR:-target}/shuttle" --lib interleaved
 
 # Unit tests, integration tests, examples (built), doctests.
 step cargo test --all-features

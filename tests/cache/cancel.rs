@@ -1,4 +1,4 @@
-//! Callers that go away.
+//! Callers that go away. Time is simulated: a deadline says that somebody hangs.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,7 +29,7 @@ pub(crate) async fn some_awaits() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_cut_off_at_each_await_hands_over() {
     for polls in 0..8 {
         let (cache, loads) = (Cache::memory(), Counter::new());
@@ -65,7 +65,7 @@ async fn detached(id: u32, loads: Loads) -> u32 {
     id
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_the_arguments_are_owned_nobody_notices_that_a_leader_has_gone() {
     for polls in 1..8 {
         let (cache, loads) = (Cache::memory(), Loads(Counter::new()));

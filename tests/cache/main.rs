@@ -2,6 +2,7 @@
 
 mod basics;
 mod cancel;
+mod deferred;
 mod flights;
 mod writers;
 

@@ -96,6 +96,160 @@ impl Writes for Store {
     }
 }
 
+/// Looks whether `get(id, "x")` is cached, at every step of a writer.
+type Seen<'a> = &'a std::sync::Mutex<Vec<bool>>;
+
+async fn look(id: u64, seen: Seen<'_>) {
+    let found = get::peek(id, "x").await.unwrap().is_some();
+    seen.lock().unwrap().push(found);
+}
+
+#[invalidates(get(id, "x"), before)]
+async fn write_before(id: u64, fail: bool, seen: Seen<'_>) -> Result<u64, String> {
+    look(id, seen).await;
+    // A load between the two removals.
+    get(id, "x").await;
+    look(id, seen).await;
+    if fail { Err(String::new()) } else { Ok(id) }
+}
+
+#[invalidates(get(id, "x"), get(result.id, "y"), always)]
+async fn write_always(id: u64, fail: bool) -> Result<Written, String> {
+    tokio::task::yield_now().await;
+    if fail {
+        Err(String::new())
+    } else {
+        Ok(Written { id })
+    }
+}
+
+#[invalidates(get(id, "x"), get(*result, "y"), if = !name.is_empty() && id != 7)]
+async fn write_if(name: String, id: u64) -> Result<u64, String> {
+    drop(name);
+    tokio::task::yield_now().await;
+    Ok(id)
+}
+
+#[invalidates(get(id, "x"), if = result.id != 7 && name.len() < 3)]
+async fn write_if_result(id: u64, name: String, to: u64) -> Result<Written, std::fmt::Error> {
+    drop(name);
+    tokio::task::yield_now().await;
+    Ok(Written { id: to })
+}
+
+#[invalidates(get(id, "x"), before, always, if = id > 1)]
+async fn handler_with_all(Path(id): Path<u64>) -> u64 {
+    id
+}
+
+#[invalidates(get(result, "x"), before, if = result > 1)]
+async fn own_result(result: u64) -> u64 {
+    result
+}
+
+#[tokio::test]
+async fn before_removes_twice_and_keeps_a_load_between_out() {
+    let cache = Cache::memory();
+    cache
+        .scope(async {
+            for fail in [false, true] {
+                let seen = std::sync::Mutex::default();
+                get(1, "x").await;
+                let result = write_before(1, fail, &seen).await;
+                assert_eq!(result.is_err(), fail);
+                assert_eq!(*seen.lock().unwrap(), [false, false]);
+                assert!(get::peek(1, "x").await.unwrap().is_none());
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn before_keeps_its_fence_up_until_the_removal_after() {
+    let cache = Cache::memory();
+    let write = cache.scope(async {
+        let seen = std::sync::Mutex::default();
+        get(1, "x").await;
+        write_before(1, false, &seen).await.unwrap();
+    });
+    write.await;
+    assert_eq!(cache.stats().prefix("inv.get").fenced, 1);
+}
+
+#[tokio::test]
+async fn always_removes_on_an_error_what_the_arguments_name() {
+    let cache = Cache::memory();
+    cache
+        .scope(async {
+            for fail in [false, true] {
+                get(1, "x").await;
+                get(1, "y").await;
+                assert_eq!(write_always(1, fail).await.is_err(), fail);
+                assert!(get::peek(1, "x").await.unwrap().is_none());
+                assert_eq!(get::peek(1, "y").await.unwrap().is_some(), fail);
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_condition_over_arguments_decides_for_all_targets() {
+    for (name, id, removed) in [("a", 1, true), ("", 1, false), ("a", 7, false)] {
+        // One each: a removal in the background keeps out what is loaded meanwhile.
+        let scoped = async {
+            get(id, "x").await;
+            get(id, "y").await;
+            write_if(name.into(), id).await.unwrap();
+            assert_eq!(get::peek(id, "x").await.unwrap().is_none(), removed);
+            assert_eq!(get::peek(id, "y").await.unwrap().is_none(), removed);
+            get(id, "x").await;
+            poll_once(write_if(name.into(), id)).await;
+            assert_eq!(get::peek(id, "x").await.unwrap().is_none(), removed);
+        };
+        Cache::memory().scope(scoped).await;
+    }
+}
+
+#[tokio::test]
+async fn a_condition_over_the_result_counts_as_true_where_there_is_none() {
+    for (name, to, removed) in [("a", 1, true), ("long", 1, false), ("a", 7, false)] {
+        // One each: a removal in the background keeps out what is loaded meanwhile.
+        let scoped = async {
+            get(1, "x").await;
+            write_if_result(1, name.into(), to).await.unwrap();
+            assert_eq!(get::peek(1, "x").await.unwrap().is_none(), removed);
+            get(1, "x").await;
+            poll_once(write_if_result(1, name.into(), to)).await;
+            assert!(get::peek(1, "x").await.unwrap().is_none());
+        };
+        Cache::memory().scope(scoped).await;
+    }
+}
+
+#[tokio::test]
+async fn options_go_together() {
+    let cache = Cache::memory();
+    cache
+        .scope(async {
+            for (id, removed) in [(1, false), (2, true)] {
+                get(id, "x").await;
+                handler_with_all(Path(id)).await;
+                assert_eq!(get::peek(id, "x").await.unwrap().is_none(), removed);
+                get(id, "x").await;
+                own_result(id).await;
+                assert_eq!(get::peek(id, "x").await.unwrap().is_none(), removed);
+            }
+        })
+        .await;
+}
+
+/// Polls a writer once, which must not end it, and drops it.
+async fn poll_once<F: Future>(writing: F) {
+    let mut writing = Box::pin(writing);
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(writing.as_mut().poll(cx)));
+    assert!(polled.await.is_pending());
+}
+
 #[tokio::test]
 async fn an_ok_removes_what_was_named() {
     let cache = Cache::memory();
@@ -167,14 +321,7 @@ async fn a_writer_that_is_dropped_invalidates() {
     cache
         .scope(async {
             get(1, "a").await;
-            let mut writing = Box::pin(write(1, "a".into()));
-            assert!(
-                std::future::poll_fn(|cx| std::task::Poll::Ready(
-                    writing.as_mut().poll(cx).is_pending()
-                ))
-                .await
-            );
-            drop(writing);
+            poll_once(write(1, "a".into())).await;
             assert!(get::peek(1, "a").await.unwrap().is_none());
         })
         .await;

@@ -4,6 +4,7 @@ mod derive;
 mod functions;
 mod invalidates;
 mod keys;
+mod matching;
 mod sendness;
 mod sizes;
 

@@ -17,12 +17,12 @@ const PIECES: &[&str] = &[
     "e\u{301}", "漢", "1", "true",
 ];
 
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(select(PIECES), 0..4).prop_map(|pieces| pieces.concat())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Filter {
+pub(crate) struct Filter {
     status: Option<String>,
     tags: Vec<String>,
 }
@@ -40,22 +40,22 @@ impl CacheKey for Filter {
     clippy::option_option,
     reason = "each of the three absences needs a key of its own"
 )]
-struct Args {
-    filter: Option<Filter>,
-    filters: Vec<Option<Filter>>,
-    list: Vec<String>,
-    lists: Vec<Vec<Option<String>>>,
-    map: BTreeMap<String, Vec<String>>,
-    maybe: Option<String>,
-    nested: Option<Option<Option<String>>>,
-    number: Option<i64>,
-    pair: (String, Option<String>),
-    text: String,
-    unit: Option<()>,
+pub(crate) struct Args {
+    pub(crate) filter: Option<Filter>,
+    pub(crate) filters: Vec<Option<Filter>>,
+    pub(crate) list: Vec<String>,
+    pub(crate) lists: Vec<Vec<Option<String>>>,
+    pub(crate) map: BTreeMap<String, Vec<String>>,
+    pub(crate) maybe: Option<String>,
+    pub(crate) nested: Option<Option<Option<String>>>,
+    pub(crate) number: Option<i64>,
+    pub(crate) pair: (String, Option<String>),
+    pub(crate) text: String,
+    pub(crate) unit: Option<()>,
 }
 
 impl Args {
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         let mut key = KeyBuilder::new("p");
         key.part("filter", &self.filter);
         key.part("filters", &self.filters);
@@ -93,7 +93,7 @@ impl Args {
     }
 
     /// Values that differ from this one as little as can be.
-    fn neighbours(&self, at: Index) -> Vec<Args> {
+    pub(crate) fn neighbours(&self, at: Index) -> Vec<Args> {
         let mut all = vec![self.clone()];
         let mut edit = |edit: &dyn Fn(&mut Args)| {
             let mut other = self.clone();
@@ -213,7 +213,7 @@ fn filter() -> impl Strategy<Value = Filter> {
     (option::of(text()), vec(text(), 0..3)).prop_map(|(status, tags)| Filter { status, tags })
 }
 
-fn args() -> impl Strategy<Value = Args> {
+pub(crate) fn args() -> impl Strategy<Value = Args> {
     let structs = (option::of(filter()), vec(option::of(filter()), 0..3));
     let lists = (
         vec(text(), 0..4),

@@ -7,7 +7,7 @@ use dexter_cache::ErrorKind;
 use dexter_cache::backend::CacheBackend;
 use support::{Proxy, RedisServer, SilentListener};
 
-use crate::{BOUND, backend, connected, get, heal, kind, set};
+use crate::{BOUND, backend, connected, get, hasty, heal, kind, set};
 
 #[tokio::test]
 async fn nothing_works_before_the_first_ping() {
@@ -51,7 +51,7 @@ async fn an_absent_server_is_unavailable_and_found_when_it_appears() {
 
 #[tokio::test]
 async fn a_name_that_leads_nowhere_is_unavailable() {
-    let failed = backend("redis://no-such-host.invalid").ping().await;
+    let failed = hasty("redis://no-such-host.invalid").ping().await;
     // A resolver that cannot be reached takes its time.
     assert!(matches!(
         kind(failed),
@@ -75,7 +75,7 @@ async fn a_killed_server_is_unavailable_until_it_is_back() {
 #[tokio::test]
 async fn a_peer_that_never_answers_costs_one_connect_timeout() {
     let silent = SilentListener::start();
-    let backend = backend(&silent.url());
+    let backend = hasty(&silent.url());
     let failed = tokio::time::timeout(BOUND, backend.ping())
         .await
         .expect("a ping is bounded");
@@ -85,7 +85,7 @@ async fn a_peer_that_never_answers_costs_one_connect_timeout() {
 #[tokio::test]
 async fn pings_at_the_same_time_share_an_attempt() {
     let silent = SilentListener::start();
-    let backend = Arc::new(backend(&silent.url()));
+    let backend = Arc::new(hasty(&silent.url()));
     let pings: Vec<_> = (0..50)
         .map(|_| {
             tokio::spawn({
@@ -112,8 +112,8 @@ async fn pings_at_the_same_time_share_an_attempt() {
 #[tokio::test]
 async fn a_stopped_server_fails_pings_in_bounded_time_and_is_used_again() {
     let server = RedisServer::start();
-    let backend = backend(&server.url());
-    backend.ping().await.unwrap();
+    let backend = hasty(&server.url());
+    heal(&backend).await;
     set(&backend, "k", "v").await.unwrap();
     server.pause();
     let failed = tokio::time::timeout(BOUND, backend.ping())

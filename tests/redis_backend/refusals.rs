@@ -1,7 +1,5 @@
 //! Servers that answer, but not what one would like.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use dexter_cache::backend::{CacheBackend, SetOutcome, When};
 use dexter_cache::{ErrorKind, KeyPattern};
@@ -84,10 +82,11 @@ async fn a_primary_without_enough_replicas_is_not_ready() {
 async fn a_loading_server_is_not_ready_until_it_is() {
     let server = RedisServer::start();
     let backend = connected(&server).await;
-    server.restart_loading(3000, Duration::from_millis(1));
+    server.restart_loading(6000);
     // The connection is new: the old one went down with the old run.
     assert_eq!(kind(backend.ping().await), ErrorKind::NotReady);
     assert_eq!(kind(backend.get("k").await), ErrorKind::Unavailable);
+    server.finish_loading();
     heal(&backend).await;
     assert!(get(&backend, "loading:1").await.unwrap().is_some());
 }

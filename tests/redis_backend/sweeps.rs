@@ -212,7 +212,7 @@ async fn a_server_that_stops_ends_a_sweep_in_bounded_time() {
     .await;
     assert_eq!(kind(swept.expect("it is bounded")), ErrorKind::Timeout);
     server.resume();
-    sweep(&backend, "k*").await;
+    sweep(&connected(&server).await, "k*").await;
     assert_eq!(server.cli(&["DBSIZE"]), "0");
 }
 
@@ -253,4 +253,16 @@ async fn sweeps_take_turns() {
         .collect();
     patterns.dedup();
     assert_eq!(patterns, ["k*", "*"]);
+}
+
+/// A log-in that is refused is no refusal of the sweep: it may be done once the password is right again.
+#[tokio::test]
+async fn a_changed_password_makes_it_unavailable_and_not_denied() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]);
+    let mut admin = server.client();
+    let backend = connected(&server).await;
+    let reply = admin.call(&["CONFIG", "SET", "requirepass", "other"]);
+    assert_eq!(reply.unwrap(), Reply::Status("OK".to_owned()));
+    let failed = backend.remove_matching(&KeyPattern::new("*"), None).await;
+    assert_eq!(kind(failed), ErrorKind::Unavailable);
 }

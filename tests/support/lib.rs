@@ -20,6 +20,9 @@ pub use silent::SilentListener;
 
 use std::time::{Duration, Instant};
 
+/// What takes this long never happens: nothing on a healthy machine comes near it, and a starved one may need it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Asks `condition` every few milliseconds until it holds.
 ///
 /// # Panics

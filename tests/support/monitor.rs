@@ -4,8 +4,9 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::PATIENCE;
 use crate::redis::RedisServer;
 use crate::resp::Client;
 
@@ -72,14 +73,14 @@ impl Monitor {
             MARK.fetch_add(1, Ordering::Relaxed)
         );
         self.side.call(&["ECHO", &mark]).expect("ECHO is answered");
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = self
                 .lines
                 .recv_timeout(left)
-                .expect("the monitor reports its own ECHO within 10 s");
+                .expect("the monitor reports its own ECHO");
             if line.contains(&mark) {
                 return seen;
             }

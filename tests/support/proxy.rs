@@ -11,13 +11,14 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::port;
+use crate::PATIENCE;
+use crate::port::Port;
 
 /// Stands between clients and a server of 127.0.0.1, on a port of its own, and forwards until it is told otherwise.
 /// It runs on a thread of its own, so no runtime of a test has to live for it.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
+    port: Port,
     control: watch::Sender<Control>,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
@@ -60,7 +61,7 @@ impl Proxy {
     ///
     /// If no port can be had.
     pub fn start(upstream: u16) -> Self {
-        let port = port::free();
+        let port = Port::claim();
         let control = Control {
             entry: Entry::Forward,
             frozen_below: 0,
@@ -72,7 +73,7 @@ impl Proxy {
         let counts = Arc::new(Counts::default());
         let (ready, listening) = std::sync::mpsc::channel();
         let thread = std::thread::spawn({
-            let counts = counts.clone();
+            let (counts, port) = (counts.clone(), port.number());
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -92,12 +93,12 @@ impl Proxy {
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Its address as a URL of Redis.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        format!("redis://127.0.0.1:{}/0", self.port())
     }
 
     /// How many connections it has accepted so far.
@@ -137,8 +138,8 @@ impl Proxy {
     /// Stops listening: new connections are refused.
     pub fn refuse(&self) {
         self.enter(Entry::Refuse);
-        crate::wait_until("the proxy refuses", Duration::from_secs(10), || {
-            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err()
+        crate::wait_until("the proxy refuses", PATIENCE, || {
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port())).is_err()
         });
     }
 
@@ -152,8 +153,8 @@ impl Proxy {
         let refused = self.control.borrow().entry == Entry::Refuse;
         self.enter(Entry::Forward);
         if refused {
-            crate::wait_until("the proxy accepts", Duration::from_secs(10), || {
-                std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+            crate::wait_until("the proxy accepts", PATIENCE, || {
+                std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port())).is_ok()
             });
         }
     }

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::monitor::Monitor;
+use crate::port::Port;
 use crate::resp::{Client, Reply};
-use crate::{port, wait_until};
-
-const START_LIMIT: Duration = Duration::from_secs(10);
+use crate::{PATIENCE, wait_until};
 
 /// A `redis-server` on a port of 127.0.0.1 and in a directory of its own, which writes nothing to disk by itself.
 /// Dropping the handle kills it.
@@ -20,7 +19,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// The program is the one in the `PATH`, or the one that the variable `REDIS_SERVER` names.
 #[derive(Debug)]
 pub struct RedisServer {
-    port: u16,
+    port: Port,
     args: Vec<String>,
     password: Option<String>,
     dir: TempDir,
@@ -32,7 +31,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server` on this machine, or if it does not start within ten seconds.
+    /// If there is no `redis-server` on this machine, or if it does not start.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -47,8 +46,14 @@ impl RedisServer {
         let dir = TempDir::new().expect("a temporary directory");
         let mut last = String::new();
         for _ in 0..10 {
-            let port = port::free();
-            match launch(port, dir.path(), &args, password.as_deref(), is_ready) {
+            let port = Port::claim();
+            match launch(
+                port.number(),
+                dir.path(),
+                &args,
+                password.as_deref(),
+                is_ready,
+            ) {
                 Ok(child) => {
                     return Self {
                         port,
@@ -66,7 +71,7 @@ impl RedisServer {
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Its address, with the password of `--requirepass` if it was started with one.
@@ -76,7 +81,7 @@ impl RedisServer {
             .as_ref()
             .map(|password| format!(":{password}@"))
             .unwrap_or_default();
-        format!("redis://{auth}127.0.0.1:{}/0", self.port)
+        format!("redis://{auth}127.0.0.1:{}/0", self.port())
     }
 
     /// Its process id.
@@ -94,7 +99,7 @@ impl RedisServer {
     ///
     /// If the server does not take it.
     pub fn client(&self) -> Client {
-        connect(self.port, self.password.as_deref()).expect("the server takes a connection")
+        connect(self.port(), self.password.as_deref()).expect("the server takes a connection")
     }
 
     /// Runs one command on a connection of its own; the answer as `redis-cli` prints it to a pipe.
@@ -127,9 +132,7 @@ impl RedisServer {
     /// Stops it from running without ending it (SIGSTOP): connections stay, nothing is answered.
     pub fn pause(&self) {
         self.signal("-STOP");
-        wait_until("the server is stopped", START_LIMIT, || {
-            is_stopped(self.pid())
-        });
+        wait_until("the server is stopped", PATIENCE, || is_stopped(self.pid()));
     }
 
     /// Lets it run again after [`pause`](RedisServer::pause).
@@ -161,8 +164,9 @@ impl RedisServer {
         self.restart_with_data();
     }
 
-    /// Comes back with `keys` keys named `loading:<n>`, and answers `LOADING` for about `keys` times `per_key`.
-    pub fn restart_loading(&self, keys: u32, per_key: Duration) {
+    /// Comes back with `keys` keys named `loading:<n>`, and answers `LOADING` until
+    /// [`finish_loading`](RedisServer::finish_loading), or for `keys` times 10 ms.
+    pub fn restart_loading(&self, keys: u32) {
         let mut client = self.client();
         for key in 0..keys {
             let key = format!("loading:{key}");
@@ -179,11 +183,10 @@ impl RedisServer {
         }
         self.save();
         self.kill9();
-        let micros = per_key.as_micros().to_string();
         // Without the second option a server looks at its clients only every 2 MB of the file.
         let args = [
             "--key-load-delay",
-            &micros,
+            "10000",
             "--loading-process-events-interval-bytes",
             "1024",
         ];
@@ -193,14 +196,20 @@ impl RedisServer {
         );
     }
 
+    /// Loads the rest of its data without a delay, and waits until it is ready.
+    pub fn finish_loading(&self) {
+        assert_eq!(self.cli(&["CONFIG", "SET", "key-load-delay", "0"]), "OK");
+        self.wait_ready();
+    }
+
     /// Waits until it answers `PONG`.
     ///
     /// # Panics
     ///
-    /// If it does not within ten seconds.
+    /// If it does not.
     pub fn wait_ready(&self) {
-        wait_until("the server is ready", START_LIMIT, || {
-            connect(self.port, self.password.as_deref())
+        wait_until("the server is ready", PATIENCE, || {
+            connect(self.port(), self.password.as_deref())
                 .and_then(|mut client| client.call(&["PING"]))
                 .is_ok_and(|reply| is_ready(&reply))
         });
@@ -212,10 +221,10 @@ impl RedisServer {
             self.cli(&["CONFIG", "SET", "masterauth", password]);
         }
         assert_eq!(
-            self.cli(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]),
+            self.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]),
             "OK"
         );
-        wait_until("the replica is linked", Duration::from_secs(30), || {
+        wait_until("the replica is linked", PATIENCE, || {
             self.cli(&["INFO", "replication"])
                 .contains("master_link_status:up")
         });
@@ -242,7 +251,7 @@ impl RedisServer {
         let mut args = self.args.clone();
         args.extend(more.iter().map(|&arg| arg.to_owned()));
         let child = launch(
-            self.port,
+            self.port(),
             self.dir.path(),
             &args,
             self.password.as_deref(),
@@ -251,7 +260,7 @@ impl RedisServer {
         .unwrap_or_else(|log| {
             panic!(
                 "redis-server did not come back on port {}:\n{log}",
-                self.port
+                self.port()
             )
         });
         *self.child() = Some(child);
@@ -295,7 +304,7 @@ fn launch(
                 program.display()
             )
         });
-    let end = Instant::now() + START_LIMIT;
+    let end = Instant::now() + PATIENCE;
     loop {
         // Another test's server may hold the port: only the one with the child's process id counts.
         if answers(port, password, child.id(), ready) {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+
+use crate::PATIENCE;
 
 /// One blocking connection to a server on this machine.
 #[derive(Debug)]
@@ -33,13 +34,13 @@ pub enum Reply {
 }
 
 impl Client {
-    /// Connects to `port` on 127.0.0.1. Every read is bounded by ten seconds.
+    /// Connects to `port` on 127.0.0.1. Every read is bounded.
     pub fn connect(port: u16) -> io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream: BufReader::new(stream),
         })

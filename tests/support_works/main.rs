@@ -1,8 +1,6 @@
 //! The launcher and the proxy, which every other test believes.
 
-use std::time::Duration;
-
-use support::{Client, Proxy, RedisServer, Reply, SilentListener, wait_until};
+use support::{Client, PATIENCE, Proxy, RedisServer, Reply, SilentListener, wait_until};
 
 #[test]
 fn a_server_comes_and_goes() {
@@ -34,10 +32,10 @@ fn a_paused_server_answers_when_it_is_resumed_and_dies_when_it_is_dropped() {
 #[test]
 fn a_server_loads_for_a_while() {
     let server = RedisServer::start_with(&["--requirepass", "pw"]);
-    server.restart_loading(2000, Duration::from_millis(1));
+    server.restart_loading(6000);
     assert!(server.cli(&["GET", "loading:1"]).starts_with("LOADING"));
-    server.wait_ready();
-    assert_eq!(server.cli(&["DBSIZE"]), "2000");
+    server.finish_loading();
+    assert_eq!(server.cli(&["DBSIZE"]), "6000");
 }
 
 #[test]
@@ -90,9 +88,7 @@ fn a_frozen_flow_passes_its_end_on_when_it_is_thawed() {
     assert_eq!(proxy.open(), 1);
     assert_eq!(server.call(&["GET", "k"]), Reply::Nil);
     proxy.thaw();
-    wait_until("the flow ends", Duration::from_secs(10), || {
-        proxy.open() == 0
-    });
+    wait_until("the flow ends", PATIENCE, || proxy.open() == 0);
     assert_eq!(server.cli(&["GET", "k"]), "old");
 }
 
@@ -117,11 +113,9 @@ fn a_proxy_cuts_refuses_and_hangs() {
     let accepted = proxy.accepted();
     let mut hanging = Client::connect(proxy.port()).unwrap();
     hanging.send(&["PING"]).unwrap();
-    wait_until(
-        "the connection is accepted",
-        Duration::from_secs(10),
-        || proxy.accepted() > accepted,
-    );
+    wait_until("the connection is accepted", PATIENCE, || {
+        proxy.accepted() > accepted
+    });
 }
 
 #[test]
@@ -129,9 +123,7 @@ fn a_silent_listener_accepts() {
     let silent = SilentListener::start();
     let mut client = Client::connect(silent.port()).unwrap();
     client.send(&["PING"]).unwrap();
-    wait_until(
-        "the connection is accepted",
-        Duration::from_secs(10),
-        || silent.accepted() == 1,
-    );
+    wait_until("the connection is accepted", PATIENCE, || {
+        silent.accepted() == 1
+    });
 }

@@ -1,58 +1,209 @@
-//! What the first caller pays who finds out that Redis is away: one budget, and not each operation's own deadline.
+//! What the first caller pays who finds out that the backend is away: one budget, and not each operation's own deadline.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use dexter_cache::{Cache, KeyPattern, Reach};
+use async_trait::async_trait;
+use bytes::Bytes;
+use dexter_cache::backend::{
+    CacheBackend, Capabilities, KeyFilter, MemoryBackend, Pong, RedisBackend, RedisConfig,
+    SetOutcome, When,
+};
+use dexter_cache::{Cache, Error, KeyPattern, Reach, Serving};
 use support::{Proxy, RedisServer};
+use tokio::time::{Instant, sleep};
 
-use crate::{MINUTE, build, key, until_back};
+use crate::{LEASE, MINUTE, build, key, ready, soon, until_back};
 
 const BUDGET: Duration = Duration::from_millis(100);
-/// Below the second that connecting may take; the rest is for a busy machine.
-const NOTICED: Duration = Duration::from_millis(950);
 
+const CALLS: [&str; 8] = [
+    "load",
+    "get",
+    "get_many",
+    "set",
+    "remove",
+    "remove_many",
+    "invalidate",
+    "clear",
+];
+
+/// Makes one call. What it finds, and how far a removal reaches, is for the caller to say.
+async fn call(cache: &Cache, what: &str) -> Option<Reach> {
+    let key = key("first", 1);
+    let removed = match what {
+        "load" => {
+            cache.get_or_load(&key, MINUTE, || async { 1_u32 }).await;
+            return None;
+        }
+        "get" => {
+            cache.get::<u32>(&key).await.unwrap();
+            return None;
+        }
+        "get_many" => {
+            let keys = [key.clone(), key.clone()];
+            cache.get_many::<u32>(&keys).await.unwrap();
+            return None;
+        }
+        "set" => {
+            cache.set(&key, &2_u32, MINUTE).await.unwrap();
+            return None;
+        }
+        "remove" => cache.remove(&key).await,
+        "remove_many" => cache.remove_many(std::slice::from_ref(&key)).await,
+        "invalidate" => cache.invalidate(&KeyPattern::new("first:*")).await,
+        _ => cache.clear().await,
+    };
+    Some(removed.unwrap().reach)
+}
+
+/// The backend's own deadlines are out of sight: whatever ends, ends by the budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_kind_of_call_pays_one_budget_at_most() {
+async fn no_call_waits_for_a_deadline_of_the_backend() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port());
-    let cache = build(Cache::builder().redis(proxy.url()).budget(BUDGET)).await;
-    let key = key("first", 1);
-    for what in [
-        "load",
-        "get",
-        "get_many",
-        "set",
-        "remove",
-        "remove_many",
-        "invalidate",
-        "clear",
-    ] {
+    let config = RedisConfig::parse(&proxy.url()).unwrap();
+    let backend = RedisBackend::new(config.sweep_timeout(LEASE));
+    let cache = ready(Cache::builder().backend(backend).budget(BUDGET)).await;
+    for what in CALLS {
         until_back(&cache).await;
-        cache.set(&key, &1_u32, MINUTE).await.unwrap();
         proxy.hang_new();
         proxy.freeze_existing();
-        let begun = Instant::now();
-        match what {
-            "load" => drop(cache.get_or_load(&key, MINUTE, || async { 1_u32 }).await),
-            "get" => assert_eq!(cache.get::<u32>(&key).await.unwrap(), None),
-            "get_many" => {
-                let keys = [key.clone(), key.clone()];
-                assert_eq!(cache.get_many::<u32>(&keys).await.unwrap(), [None, None]);
-            }
-            "set" => cache.set(&key, &2_u32, MINUTE).await.unwrap(),
-            _ => {
-                let removed = match what {
-                    "remove" => cache.remove(&key).await,
-                    "remove_many" => cache.remove_many(std::slice::from_ref(&key)).await,
-                    "invalidate" => cache.invalidate(&KeyPattern::new("first:*")).await,
-                    _ => cache.clear().await,
-                };
-                assert_eq!(removed.unwrap().reach, Reach::Journaled, "{what}");
-            }
-        }
-        let time = begun.elapsed();
-        assert!(time < NOTICED, "{what} paid {time:?}");
+        let reach = soon(what, call(&cache, what)).await;
+        assert_ne!(reach, Some(Reach::Applied), "{what}");
         proxy.thaw();
         proxy.accept_new();
+    }
+}
+
+/// A backend in memory whose operations take their time, or never end.
+#[derive(Debug)]
+struct Slow {
+    inner: MemoryBackend,
+    step: Duration,
+    hangs: Arc<AtomicBool>,
+}
+
+impl Slow {
+    async fn step(&self) {
+        sleep(self.step).await;
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl CacheBackend for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        self.step().await;
+        self.inner.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.step().await;
+        self.inner.get_many(keys).await
+    }
+
+    async fn set(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+        when: When<'_>,
+    ) -> Result<SetOutcome, Error> {
+        self.step().await;
+        self.inner.set(key, value, ttl, when).await
+    }
+
+    async fn remove(&self, keys: &[&str]) -> Result<u64, Error> {
+        self.step().await;
+        self.inner.remove(keys).await
+    }
+
+    async fn remove_matching(
+        &self,
+        pattern: &KeyPattern,
+        filter: KeyFilter<'_>,
+    ) -> Result<u64, Error> {
+        self.step().await;
+        self.inner.remove_matching(pattern, filter).await
+    }
+
+    async fn ping(&self) -> Result<Pong, Error> {
+        self.step().await;
+        self.inner.ping().await
+    }
+}
+
+async fn slow(step: Duration) -> (Cache, Arc<AtomicBool>) {
+    let hangs = Arc::<AtomicBool>::default();
+    let backend = Slow {
+        inner: MemoryBackend::new(1_000),
+        step,
+        hangs: Arc::clone(&hangs),
+    };
+    let cache = build(Cache::builder().backend(backend).budget(BUDGET)).await;
+    assert_eq!(cache.health().serving, Serving::Backend);
+    (cache, hangs)
+}
+
+/// Time is simulated here: it passes where all wait, and only then.
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_call_pays_one_budget_at_most_and_later_ones_nothing() {
+    for what in CALLS {
+        let (cache, hangs) = slow(Duration::ZERO).await;
+        hangs.store(true, Ordering::SeqCst);
+        let begun = Instant::now();
+        let callers = (0..64).map(|_| {
+            let cache = cache.clone();
+            tokio::spawn(async move { call(&cache, what).await })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            let reach = caller.await.unwrap();
+            assert!(
+                reach.is_none_or(|reach| reach == Reach::Journaled),
+                "{what}"
+            );
+        }
+        let paid = begun.elapsed();
+        assert!(paid <= BUDGET + TICK, "{what} paid {paid:?}");
+        assert_eq!(cache.health().serving, Serving::Memory);
+        let begun = Instant::now();
+        call(&cache, what).await;
+        assert_eq!(
+            begun.elapsed(),
+            Duration::ZERO,
+            "{what}: it is known by now"
+        );
+    }
+}
+
+/// The granularity of the runtime's timers.
+const TICK: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn all_operations_of_a_load_share_one_budget() {
+    // A look and a lease are two steps: the second one has what the first one has left.
+    for percent in [10, 40, 60, 90] {
+        let (cache, _) = slow(BUDGET * percent / 100).await;
+        let begun = Instant::now();
+        cache
+            .get_or_load(&key("first", 1), MINUTE, || async { 1_u32 })
+            .await;
+        let paid = begun.elapsed();
+        assert!(
+            paid <= BUDGET + TICK,
+            "two steps of {percent} % each: {paid:?}"
+        );
     }
 }

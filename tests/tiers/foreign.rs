@@ -1,10 +1,10 @@
 //! What somebody else has written stays, whatever this library removes.
 
 use dexter_cache::{Cache, KeyPattern, Reach};
-use support::RedisServer;
+use support::{Proxy, RedisServer};
 use tokio::task::block_in_place;
 
-use crate::{BOUND, MINUTE, build, key, until, until_back, until_lost};
+use crate::{BOUND, MINUTE, break_off, key, patient_builder, ready, until, until_back, until_lost};
 
 /// More removals than the journal holds.
 const TOO_MANY: u32 = 10_050;
@@ -21,6 +21,7 @@ const FOREIGN: [&str; 6] = [
 
 struct Shared {
     server: RedisServer,
+    proxy: Proxy,
     cache: Cache,
 }
 
@@ -28,11 +29,12 @@ impl Shared {
     /// A server with keys of others and twenty own ones.
     async fn start(namespace: Option<&str>) -> Self {
         let server = RedisServer::start();
-        let mut builder = Cache::builder().redis(server.url());
+        let proxy = Proxy::start(server.port());
+        let mut builder = patient_builder(&proxy.url());
         if let Some(namespace) = namespace {
             builder = builder.namespace(namespace);
         }
-        let cache = build(builder).await;
+        let cache = ready(builder).await;
         for name in FOREIGN {
             server.cli(&["SET", name, "theirs"]);
         }
@@ -40,7 +42,11 @@ impl Shared {
         for id in 0..20 {
             cache.set(&key("issues", id), &id, MINUTE).await.unwrap();
         }
-        let shared = Self { server, cache };
+        let shared = Self {
+            server,
+            proxy,
+            cache,
+        };
         assert_eq!(shared.own(), 20);
         shared
     }
@@ -100,10 +106,11 @@ async fn patterns_that_match_everything_remove_what_is_ours() {
 async fn a_clear_during_an_outage_removes_what_is_ours() {
     for namespace in NAMESPACES {
         let shared = Shared::start(namespace).await;
-        block_in_place(|| shared.server.pause());
+        block_in_place(|| break_off(&shared.proxy));
+        until_lost(&shared.cache).await;
         let cleared = shared.cache.clear().await.unwrap();
         assert_eq!(cleared.reach, Reach::Journaled);
-        block_in_place(|| shared.server.resume());
+        block_in_place(|| shared.proxy.accept_new());
         until_back(&shared.cache).await;
         shared.assert_only_theirs("a clear in an outage");
     }
@@ -113,7 +120,7 @@ async fn a_clear_during_an_outage_removes_what_is_ours() {
 async fn a_journal_that_overflows_removes_what_is_ours() {
     for namespace in NAMESPACES {
         let shared = Shared::start(namespace).await;
-        overflow(&shared.server, &shared.cache).await;
+        overflow(&shared.proxy, &shared.cache).await;
         shared.assert_only_theirs("journal overflow");
     }
 }
@@ -122,8 +129,8 @@ async fn a_journal_that_overflows_removes_what_is_ours() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_that_overflows_covers_what_was_only_removed() {
     let shared = Shared::start(None).await;
-    let writer = crate::cache(&shared.server.url()).await;
-    overflow(&shared.server, &writer).await;
+    let writer = ready(patient_builder(&shared.proxy.url())).await;
+    overflow(&shared.proxy, &writer).await;
     shared.assert_only_theirs("journal overflow of a process that stored nothing");
 }
 
@@ -132,7 +139,7 @@ async fn a_journal_that_overflows_covers_what_was_only_removed() {
 async fn a_clear_covers_what_was_only_read() {
     for many in [false, true] {
         let shared = Shared::start(None).await;
-        let reader = crate::cache(&shared.server.url()).await;
+        let reader = ready(patient_builder(&shared.server.url())).await;
         let some = key("issues", 7);
         if many {
             let found = reader.get_many::<u32>(std::slice::from_ref(&some)).await;
@@ -158,13 +165,11 @@ async fn a_clear_covers_what_was_only_read() {
     }
 }
 
-async fn overflow(server: &RedisServer, cache: &Cache) {
-    block_in_place(|| server.pause());
-    let first = cache.remove(&key("issues", 0)).await.unwrap();
-    assert_eq!(first.reach, Reach::Journaled);
+async fn overflow(proxy: &Proxy, cache: &Cache) {
+    block_in_place(|| break_off(proxy));
     until_lost(cache).await;
     let removing = async {
-        for id in 1..TOO_MANY {
+        for id in 0..TOO_MANY {
             let removed = cache.remove(&key("issues", id)).await.unwrap();
             assert_eq!(removed.reach, Reach::Journaled);
         }
@@ -173,7 +178,7 @@ async fn overflow(server: &RedisServer, cache: &Cache) {
         .await
         .expect("no removal waits");
     assert_eq!(cache.health().journaled, 1, "everything");
-    block_in_place(|| server.resume());
+    block_in_place(|| proxy.accept_new());
     until_back(cache).await;
     until("the journal is replayed", || cache.health().journaled == 0).await;
 }

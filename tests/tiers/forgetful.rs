@@ -3,12 +3,12 @@
 use dexter_cache::{Cache, CacheBuilder};
 use support::RedisServer;
 
-use crate::{MINUTE, build, key, patient_builder, until_back, until_lost};
+use crate::{MINUTE, key, patient_builder, ready, until_back, until_lost};
 
 /// Removes one of two values after the snapshot was taken, and lets the server restart from it.
 async fn restarted(builder: impl Fn(&RedisServer) -> CacheBuilder) -> (RedisServer, Cache) {
     let server = RedisServer::start();
-    let cache = build(builder(&server)).await;
+    let cache = ready(builder(&server)).await;
     for id in [1, 2] {
         cache.set(&key("forgetful", id), &id, MINUTE).await.unwrap();
     }
@@ -29,7 +29,7 @@ async fn values(cache: &Cache) -> [Option<u32>; 2] {
 #[tokio::test]
 async fn an_acknowledged_removal_is_replayed_to_a_server_that_has_restarted() {
     let (_server, cache) = restarted(|server| {
-        patient_builder(server)
+        patient_builder(&server.url())
             .namespace("forgetful")
             .trust_snapshot(true)
     })
@@ -39,7 +39,8 @@ async fn an_acknowledged_removal_is_replayed_to_a_server_that_has_restarted() {
 
 #[tokio::test]
 async fn a_namespace_is_invalidated_before_a_restarted_server_is_trusted() {
-    let (_server, cache) = restarted(|server| patient_builder(server).namespace("forgetful")).await;
+    let (_server, cache) =
+        restarted(|server| patient_builder(&server.url()).namespace("forgetful")).await;
     assert_eq!(values(&cache).await, [None, None]);
 }
 
@@ -47,7 +48,7 @@ async fn a_namespace_is_invalidated_before_a_restarted_server_is_trusted() {
 async fn without_a_namespace_each_process_sees_to_its_own_prefixes() {
     let (server, cache) = restarted(|server| {
         server.cli(&["SET", "session:1", "theirs"]);
-        patient_builder(server)
+        patient_builder(&server.url())
     })
     .await;
     assert_eq!(values(&cache).await, [None, None]);
@@ -57,8 +58,8 @@ async fn without_a_namespace_each_process_sees_to_its_own_prefixes() {
 #[tokio::test]
 async fn one_process_invalidates_for_all() {
     let server = RedisServer::start();
-    let builder = || patient_builder(&server).namespace("forgetful");
-    let caches = [build(builder()).await, build(builder()).await];
+    let builder = || patient_builder(&server.url()).namespace("forgetful");
+    let caches = [ready(builder()).await, ready(builder()).await];
     server.save();
     server.kill9();
     for cache in &caches {

@@ -1,32 +1,43 @@
 //! A load that comes to nothing keeps nobody waiting: its lease does not outlive it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dexter_cache::{Cache, Key};
+use dexter_cache::{Cache, CacheBuilder, Key};
 use support::{Proxy, RedisServer};
+use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
-use crate::{MINUTE, build, key, until, until_back, until_lost};
+use crate::drills::runtime;
+use crate::{
+    LEASE, MINUTE, build, key, patient, patient_builder, ready, soon, until, until_back, until_lost,
+};
 
-/// Far below the ten seconds that a lease lives.
-const PROMPT: Duration = Duration::from_secs(4);
+/// A cache that finds out by itself that a server hangs, and leases that would be waited for until the test gives up.
+fn default_budget(url: &str) -> CacheBuilder {
+    Cache::builder()
+        .redis(url)
+        .lease_ttl(LEASE)
+        .follow_timeout(LEASE)
+}
 
 async fn assert_prompt(cache: &Cache, key: &Key) {
-    let begun = Instant::now();
-    cache.get_or_load(key, MINUTE, || async { 2 }).await;
-    let time = begun.elapsed();
-    assert!(
-        time < PROMPT,
-        "a caller waited {time:?} for a lease of nobody"
-    );
+    let call = cache.get_or_load(key, MINUTE, || async { 2 });
+    soon("a caller waits for a lease of nobody", call).await;
+}
+
+/// As [`assert_prompt`], on another runtime: the first call there sees to the connection.
+async fn assert_prompt_again(cache: &Cache, key: &Key) {
+    cache.get::<u32>(&crate::key("other", 1)).await.unwrap();
+    until_back(cache).await;
+    assert_prompt(cache, key).await;
 }
 
 /// The server stops while a load holds its lease, and comes back with the lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_load_that_ended_during_an_outage() {
     let server = RedisServer::start();
-    let cache = crate::cache(&server.url()).await;
-    let elsewhere = build(Cache::builder().redis(server.url()).budget(PROMPT)).await;
+    let cache = build(default_budget(&server.url())).await;
+    let elsewhere = patient(&server).await;
     let key = key("lease", 1);
     let value = cache
         .get_or_load(&key, MINUTE, || async {
@@ -39,7 +50,6 @@ async fn of_a_load_that_ended_during_an_outage() {
     block_in_place(|| server.resume());
     until_back(&cache).await;
     assert_prompt(&cache, &key).await;
-    until_back(&elsewhere).await;
     assert_prompt(&elsewhere, &key).await;
 }
 
@@ -47,7 +57,7 @@ async fn of_a_load_that_ended_during_an_outage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_load_that_a_full_server_did_not_take() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
-    let cache = crate::cache(&server.url()).await;
+    let cache = patient(&server).await;
     for id in 1..=3 {
         block_in_place(|| server.cli(&["CONFIG", "SET", "maxmemory", "0"]));
         let key = key("lease", id);
@@ -72,7 +82,7 @@ async fn of_a_load_that_a_full_server_did_not_take() {
 async fn that_was_taken_without_an_answer() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port());
-    let cache = crate::cache(&proxy.url()).await;
+    let cache = build(default_budget(&proxy.url())).await;
     // Nothing under the key at the first look, and no answer to the second: the delay eats the budget between them.
     proxy.delay(Duration::from_millis(75));
     let mut orphaned = false;
@@ -92,4 +102,48 @@ async fn that_was_taken_without_an_answer() {
         proxy.delay(Duration::from_millis(75));
     }
     assert!(orphaned, "the drill has met what it is about");
+}
+
+/// The runtime ends in the middle of a load, and another one goes on with the cache.
+#[test]
+fn of_a_load_whose_runtime_has_ended() {
+    let server = RedisServer::start();
+    let first = runtime();
+    let cache = first.block_on(patient(&server));
+    let key = key("lease", 1);
+    first.block_on(async {
+        let (begun, begins) = oneshot::channel();
+        let (cache, key) = (cache.clone(), key.clone());
+        tokio::spawn(async move {
+            let load = || async {
+                begun.send(()).expect("somebody listens");
+                std::future::pending::<u32>().await
+            };
+            cache.get_or_load(&key, MINUTE, load).await
+        });
+        soon("the load begins", begins).await.unwrap();
+    });
+    assert_eq!(server.cli(&["EXISTS", key.as_str()]), "1", "its lease");
+    drop(first);
+    runtime().block_on(assert_prompt_again(&cache, &key));
+}
+
+/// The runtime ends while the value is on its way to the server.
+#[test]
+fn of_a_store_whose_runtime_has_ended() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port());
+    let first = runtime();
+    let cache = first.block_on(ready(patient_builder(&proxy.url())));
+    let key = key("lease", 1);
+    first.block_on(async {
+        let load = || async {
+            proxy.freeze_existing();
+            1
+        };
+        cache.get_or_load(&key, MINUTE, load).await;
+        until("the store is on its way", || proxy.held() > 0).await;
+    });
+    drop(first);
+    runtime().block_on(assert_prompt_again(&cache, &key));
 }

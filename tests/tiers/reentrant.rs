@@ -10,7 +10,7 @@ use dexter_cache::{Cache, CacheBuilder, Serving, refresh};
 use serde::{Deserialize, Serialize};
 use support::RedisServer;
 
-use crate::{BOUND, MINUTE, build, key};
+use crate::{BOUND, MINUTE, build, key, patient_builder, until_back};
 
 thread_local! {
     /// Calls the cache from within the cache, and not from within that.
@@ -65,6 +65,9 @@ fn work(builder: CacheBuilder, serving: Serving) {
             .unwrap();
         runtime.block_on(async {
             let cache = build(builder).await;
+            if serving == Serving::Backend {
+                until_back(&cache).await;
+            }
             cell.set(cache.clone()).expect("set once");
             assert_eq!(cache.health().serving, serving);
             for id in (0..8).cycle().take(100) {
@@ -103,7 +106,7 @@ fn in_memory_while_redis_is_away() {
 #[test]
 fn in_redis_and_in_l1() {
     let server = RedisServer::start();
-    let builder = Cache::builder().redis(server.url()).budget(BOUND);
+    let builder = patient_builder(&server.url());
     work(builder.clone(), Serving::Backend);
     work(builder.namespace("loud").tiered(), Serving::Backend);
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
 use dexter_cache::{Cache, cached, invalidates};
-use support::RedisServer;
+use support::{Proxy, RedisServer};
 
-use crate::{patient, until_back, until_lost};
+use crate::{break_off, patient, patient_builder, ready, until_back, until_lost};
 
 #[derive(Clone, Default)]
 struct Database(Arc<AtomicU32>);
@@ -96,20 +96,17 @@ async fn a_writer_cut_off_at_each_await_invalidates_here_at_once_and_elsewhere_b
 #[tokio::test]
 async fn a_writer_during_an_outage_is_replayed() {
     let server = RedisServer::start();
-    let (here, there) = (patient(&server).await, patient(&server).await);
+    let proxy = Proxy::start(server.port());
+    let here = ready(patient_builder(&proxy.url())).await;
+    let there = patient(&server).await;
     let database = Database::default();
     assert_eq!(both(&here, &database).await, [0, 0]);
-    server.pause();
-    // Somebody has to notice.
-    here.remove(&dexter_cache::Key::raw("nothing"))
-        .await
-        .unwrap();
+    break_off(&proxy);
     until_lost(&here).await;
     here.scope(write(1, 5, &database)).await.unwrap();
     assert_eq!(both(&here, &database).await, [5, 5], "from memory");
-    server.resume();
+    proxy.accept_new();
     until_back(&here).await;
     assert_eq!(both(&here, &database).await, [5, 5]);
-    until_back(&there).await;
     assert_eq!(both(&there, &database).await, [5, 5]);
 }

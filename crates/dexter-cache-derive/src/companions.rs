@@ -1,4 +1,4 @@
-//! The companions of a cached function: `key`, `remove`, `peek`, `refresh`, `warm`.
+//! The companions of a cached function: `key`, `matching`, `remove`, `peek`, `refresh`, `warm`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
@@ -6,8 +6,8 @@ use syn::{GenericParam, Generics, Ident, Receiver, ReceiverKind, TypeParamBound,
 
 use crate::cached;
 use crate::model::{Model, Place};
-use crate::names;
 use crate::signature::Arg;
+use crate::{matching, names};
 
 /// A `&'static Site`.
 pub(crate) fn site(model: &Model) -> TokenStream {
@@ -72,6 +72,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     );
     let site = free_site(model);
     let in_companion = format_ident!("{SITE}");
+    let builder = matching::builder(model);
     let private = &model.private;
     quote! {
         #[doc(hidden)]
@@ -90,6 +91,8 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         impl #companion {
             #functions
         }
+
+        #builder
     }
 }
 
@@ -115,14 +118,15 @@ fn functions(model: &Model, companion: &Ident) -> TokenStream {
             format_ident!("{}_{what}", names::text(companion), span = companion.span())
         }
     };
-    let [key, remove, peek, refresh, warm] =
-        ["key", "remove", "peek", "refresh", "warm"].map(name_of);
+    let [key, matching, remove, peek, refresh, warm] =
+        ["key", "matching", "remove", "peek", "refresh", "warm"].map(name_of);
     let (site_name, attributes) = if free {
         (format_ident!("{SITE}"), TokenStream::new())
     } else {
         let attributes = quote!(#[doc(hidden)] #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]);
         (model.beside("site"), attributes)
     };
+    let matching = matching::function(model, &matching, &site_name);
     let site_static = site_static(model);
     let closure = parts.closure(function, private);
     let receiver = function.receiver.as_ref().map(|_| quote!(&self,));
@@ -190,6 +194,8 @@ fn functions(model: &Model, companion: &Ident) -> TokenStream {
         #vis fn #key #key_params(#receiver #(#keyed),*) -> #private::Key #key_where {
             #key_of
         }
+
+        #matching
 
         #[doc = "Removes what is cached for these arguments."]
         #attributes
@@ -289,10 +295,10 @@ fn params(generics: &Generics) -> TokenStream {
 }
 
 /// The generics that a companion needs: those of the arguments it takes, and what their bounds name.
-struct Kept(Generics);
+pub(crate) struct Kept(Generics);
 
 impl Kept {
-    fn new(model: &Model, args: &[&Arg], mentioned: &TokenStream) -> Self {
+    pub(crate) fn new(model: &Model, args: &[&Arg], mentioned: &TokenStream) -> Self {
         let all = &model.function.sig.generics;
         let mut text: TokenStream = args.iter().map(|arg| arg.ty.to_token_stream()).collect();
         text.extend(mentioned.clone());
@@ -348,7 +354,7 @@ impl Kept {
         })
     }
 
-    fn split(&self) -> (TokenStream, Option<&syn::WhereClause>) {
+    pub(crate) fn split(&self) -> (TokenStream, Option<&syn::WhereClause>) {
         (
             params(&self.0),
             self.0
@@ -388,7 +394,7 @@ fn keeps(predicate: &WherePredicate) -> bool {
     }
 }
 
-fn name(param: &GenericParam) -> &Ident {
+pub(crate) fn name(param: &GenericParam) -> &Ident {
     match param {
         GenericParam::Lifetime(param) => &param.lifetime.ident,
         GenericParam::Type(param) => &param.ident,

@@ -1,7 +1,7 @@
 //! `#[invalidates(..)]`: what a writer makes stale.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
@@ -11,15 +11,18 @@ use syn::{
 };
 
 use crate::model::private;
-use crate::signature::{Body, Function};
+use crate::signature::{Arg, Body, Function};
 use crate::template::Template;
 use crate::{body, names, options, pattern};
 
-const KNOWN: &[&str] = &["pattern", "key", "cache", "crate"];
+const KNOWN: &[&str] = &["pattern", "key", "before", "always", "if", "cache", "crate"];
 
 #[derive(Default)]
 struct InvalidatesArgs {
     targets: Vec<Target>,
+    before: Option<Span>,
+    always: Option<Span>,
+    condition: Option<Expr>,
     cache: Option<Expr>,
     krate: Option<Path>,
 }
@@ -51,7 +54,44 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
             before.push(target);
         }
     }
+    possible(&args, &function, &before)?;
+    let condition = args.condition.as_ref();
+    if let Some(condition) = condition.filter(|condition| uses_result(*condition, &function)) {
+        after.only_if(condition);
+    } else if let Some(condition) = condition {
+        before.only_if(condition);
+    }
     Ok(tokens(&function, &args, &private, &before, &after))
+}
+
+/// What is asked for can be done at the time it is asked for.
+fn possible(args: &InvalidatesArgs, function: &Function, before: &Statements) -> Result<()> {
+    if before.tokens.is_empty() {
+        if let Some(span) = args.before {
+            let message = "every target looks at `result`, which is not there before the function runs: leave `before` out";
+            return Err(Error::new(span, message));
+        }
+        if let Some(span) = args.always {
+            let message = "every target looks at `result`, which an `Err` does not have: leave `always` out, or name a target by the arguments";
+            return Err(Error::new(span, message));
+        }
+    }
+    let asks_result = args
+        .condition
+        .as_ref()
+        .filter(|condition| uses_result(*condition, function))
+        .and_then(|condition| result_name(&condition.to_token_stream()));
+    let Some(result) = asks_result else {
+        return Ok(());
+    };
+    let message = if args.before.is_some() {
+        "there is no `result` before the function has run: ask the arguments, or leave `before` out"
+    } else if args.always.is_some() {
+        "an `Err` has no `result` to ask: ask the arguments, or leave `always` out"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(result.span(), message))
 }
 
 /// Targets that become known at one time.
@@ -65,6 +105,23 @@ impl Statements {
     fn push(&mut self, target: Resolved) {
         self.tokens.extend(target.tokens);
         self.mentioned.extend(target.mentioned);
+    }
+
+    /// Puts all of them under a condition; where it does not hold, those of the other time do not count either.
+    fn only_if(&mut self, condition: &Expr) {
+        let [targets, holds] = ["targets", "holds"].map(names::local);
+        let span = condition.span().resolved_at(Span::mixed_site());
+        let holding = quote_spanned!(span=> let #holds: bool = #condition;);
+        let tokens = &self.tokens;
+        self.tokens = quote! {
+            #holding
+            if #holds {
+                #tokens
+            } else {
+                #targets.off();
+            }
+        };
+        self.mentioned.extend(condition.to_token_stream());
     }
 }
 
@@ -90,12 +147,18 @@ fn tokens(
     let body = body::block(function);
     let now = by_value(function, |name| names::mentions(&before.mentioned, name));
     let before = &before.tokens;
+    let both = args.before.map(|_| quote!(#targets.before();));
+    let run = if args.always.is_some() {
+        quote!(invalidating_always)
+    } else {
+        quote!(invalidating)
+    };
 
     // What the targets of the result need is cloned before the body takes the arguments.
     let later: Vec<(&Ident, Ident)> = function
         .args
         .iter()
-        .flat_map(super::signature::Arg::bindings)
+        .flat_map(Arg::bindings)
         .filter(|name| names::mentions(&after.mentioned, name))
         .map(|name| (name, names::local(&format!("later_{}", names::text(name)))))
         .collect();
@@ -163,6 +226,7 @@ fn tokens(
                 {
                     let #targets = &mut #targets;
                     #now
+                    #both
                     #before
                     let _: &mut #private::Targets = #targets;
                 }
@@ -171,7 +235,7 @@ fn tokens(
             #clones
             #cache_of
             let #success = #success_of;
-            #private::invalidating(#cache, #success, #targets, #body, #from_result).await
+            #private::#run(#cache, #success, #targets, #body, #from_result).await
         }
     };
     match &function.body {
@@ -241,15 +305,16 @@ impl Resolved {
                 .iter()
                 .any(|arg| arg.bindings().contains(name))
         };
-        let own_result = function
-            .args
-            .iter()
-            .flat_map(super::signature::Arg::bindings)
-            .any(|name| name == "result");
         let known = |name: &Ident| {
             is_arg(name) || name == "result" || (name == "self" && function.receiver.is_some())
         };
         let (tokens, mentioned) = match target {
+            Target::Call(keys) if is_matching(keys) => {
+                let keys = names_cloned(keys, function);
+                let span = keys.span().resolved_at(Span::mixed_site());
+                let pattern = quote_spanned!(span=> ::core::convert::From::from(#keys));
+                (quote!(#targets.pattern(#pattern);), keys.to_token_stream())
+            }
             Target::Call(call) => {
                 let key = call_of_key(call, function)?;
                 (quote!(#targets.key(#key);), call.to_token_stream())
@@ -268,13 +333,51 @@ impl Resolved {
                 (quote!(#targets.key(#text.key());), template.mentioned())
             }
         };
-        let uses_result = !own_result && names::mentions_word(&mentioned, "result");
+        let uses_result = uses_result(&mentioned, function);
         Ok(Self {
             tokens,
             mentioned,
             uses_result,
         })
     }
+}
+
+/// Whether `tokens` look at what the function returned. An argument that is called `result` comes first.
+fn uses_result(tokens: impl ToTokens, function: &Function) -> bool {
+    let mut names = function.args.iter().flat_map(Arg::bindings);
+    !names.any(|name| name == "result") && names::mentions_word(tokens, "result")
+}
+
+/// Whether this is `list_issues::matching().project(id)`, or `Self::analytics_matching().part("range", &range)`.
+fn is_matching(call: &Expr) -> bool {
+    fn begins(call: &Expr) -> bool {
+        match call {
+            Expr::MethodCall(call) => begins(&call.receiver),
+            Expr::Call(ExprCall { func, args, .. }) if args.is_empty() => match &**func {
+                Expr::Path(path) if path.path.segments.len() > 1 => {
+                    path.path.segments.last().is_some_and(|last| {
+                        last.ident == "matching" || last.ident.to_string().ends_with("_matching")
+                    })
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+    matches!(call, Expr::MethodCall(_)) && begins(call)
+}
+
+/// The same, with arguments of the writer cloned.
+fn names_cloned(call: &Expr, function: &Function) -> Expr {
+    let mut call = call.clone();
+    let mut next = &mut call;
+    while let Expr::MethodCall(method) = next {
+        for arg in &mut method.args {
+            *arg = Expr::Verbatim(argument(arg, function));
+        }
+        next = &mut method.receiver;
+    }
+    call
 }
 
 /// `get_issue(id)` as `get_issue::key(id)`.
@@ -409,13 +512,23 @@ fn option(args: &mut InvalidatesArgs, input: ParseStream<'_>) -> Result<()> {
             input,
             "key = \"get_issue:id={id}\"",
         )?)),
+        "before" => {
+            once(&name, args.before.is_some())?;
+            let (on, span) = options::flag(&name, input)?;
+            args.before = on.then_some(span);
+        }
+        "always" => {
+            once(&name, args.always.is_some())?;
+            let (on, span) = options::flag(&name, input)?;
+            args.always = on.then_some(span);
+        }
+        "if" => {
+            once(&name, args.condition.is_some())?;
+            options::equals(&name, input, "if = id > 0")?;
+            args.condition = Some(input.parse()?);
+        }
         "cache" => {
-            if args.cache.is_some() {
-                return Err(Error::new(
-                    name.span(),
-                    "`cache` is given twice: write it once",
-                ));
-            }
+            once(&name, args.cache.is_some())?;
             options::equals(&name, input, "cache = self.cache")?;
             args.cache = Some(input.parse()?);
         }
@@ -429,6 +542,14 @@ fn option(args: &mut InvalidatesArgs, input: ParseStream<'_>) -> Result<()> {
             );
             return Err(Error::new(name.span(), message));
         }
+    }
+    Ok(())
+}
+
+fn once(name: &Ident, given: bool) -> Result<()> {
+    if given {
+        let message = format!("`{name}` is given twice: write it once");
+        return Err(Error::new(name.span(), message));
     }
     Ok(())
 }

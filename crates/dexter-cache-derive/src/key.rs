@@ -30,6 +30,27 @@ enum Value {
     Const(Ident),
 }
 
+/// Where the value of a part comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// The argument of this index, as it is.
+    Arg(usize),
+    /// The name of a type.
+    TypeName(&'a Ident),
+    /// Something of a type that is not written anywhere.
+    Other(Span),
+}
+
+impl Source<'_> {
+    pub(crate) fn span(self, function: &Function) -> Span {
+        match self {
+            Self::Arg(index) => function.args[index].ident.span(),
+            Self::TypeName(name) => name.span(),
+            Self::Other(span) => span,
+        }
+    }
+}
+
 impl Parts {
     pub(crate) fn new(function: &Function, args: &CachedArgs) -> Result<Self> {
         known(function, args)?;
@@ -63,6 +84,19 @@ impl Parts {
         }
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self(parts))
+    }
+
+    /// The names of the parts, and where their values come from.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, Source<'_>)> {
+        self.0.iter().map(|part| {
+            let source = match &part.value {
+                Value::Whole(index) => Source::Arg(*index),
+                Value::Binding(_, name) | Value::Const(name) => Source::Other(name.span()),
+                Value::Expression(expr) => Source::Other(expr.span()),
+                Value::TypeName(name) => Source::TypeName(name),
+            };
+            (&*part.name, source)
+        })
     }
 
     /// Whether the key needs the argument of this index.

@@ -11,6 +11,7 @@ mod duration;
 mod fallback;
 mod invalidates;
 mod key;
+mod matching;
 mod model;
 mod names;
 mod options;

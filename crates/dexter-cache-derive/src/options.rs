@@ -14,9 +14,6 @@ const LATER: &[&str] = &[
     "soft_timeout",
     "hard_timeout",
     "none_ttl",
-    "before",
-    "always",
-    "if",
 ];
 
 /// Calls `option` with the name of each option; what follows the name is for it to read.

@@ -53,6 +53,8 @@ pub struct CacheBuilder {
     jitter: f64,
     tiered: bool,
     off: bool,
+    #[cfg(feature = "metrics")]
+    name: Arc<str>,
     clock: Clock,
 }
 
@@ -81,6 +83,8 @@ impl Default for CacheBuilder {
             jitter: 0.1,
             tiered: false,
             off: false,
+            #[cfg(feature = "metrics")]
+            name: "cache".into(),
             clock: Clock::System,
         }
     }
@@ -255,10 +259,26 @@ impl CacheBuilder {
         self
     }
 
+    /// What the label `cache` of this cache's metrics says (`cache`), where a process has several.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn metrics_name(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// How much of a TTL may be taken off at random when a value is stored (0.1: up to a tenth), so that values which
     /// were stored together do not expire together. 0 turns it off.
     pub fn jitter(mut self, fraction: f64) -> Self {
         self.jitter = fraction;
+        self
+    }
+
+    /// Goes by a clock that a test sets, instead of the machine's; see [`TestClock`](crate::test_util::TestClock).
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn clock(mut self, clock: &crate::clock::TestClock) -> Self {
+        self.clock = clock.into();
         self
     }
 
@@ -277,6 +297,8 @@ impl CacheBuilder {
             Backend::Custom(backend) => Some(Arc::clone(backend)),
         };
         let cache = self.assemble(backend);
+        #[cfg(feature = "metrics")]
+        cache.meter();
         if let Some(tier) = &cache.0.tier {
             tier.start().await;
         }
@@ -346,14 +368,15 @@ impl CacheBuilder {
                 lease_ttl: self.lease_ttl,
                 max_value: self.max_value_bytes,
                 trust_snapshot: self.trust_snapshot,
+                clock: self.clock.clone(),
                 tiered: self.tiered,
             };
             let loads = Arc::clone(&flights);
-            let tier = Tier::new(backend, config, loads, &self.limits, &self.clock);
+            let tier = Tier::new(backend, config, loads, &self.limits);
             let (weak, background) = (Arc::downgrade(&tier), Arc::clone(&background));
             flights.on_orphaned(move |key, token| {
                 if let Some(tier) = weak.upgrade() {
-                    drop(background.spawn(async move { tier.release(&key, token).await }));
+                    drop(background.spawn(tier.release(&key, token)));
                 }
             });
             tier
@@ -368,7 +391,11 @@ impl CacheBuilder {
             counters: Counters::new(),
             background,
             clock: self.clock,
+            #[cfg(feature = "metrics")]
+            meters: crate::meters::Meters::default(),
             config: Config {
+                #[cfg(feature = "metrics")]
+                name: self.name,
                 jitter: self.jitter,
                 follow_timeout: self.follow_timeout,
             },

@@ -47,11 +47,15 @@ pub(crate) struct Inner {
     pub(crate) off: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) warned_too_large: AtomicBool,
+    #[cfg(feature = "metrics")]
+    pub(crate) meters: crate::meters::Meters,
 }
 
 /// What the builder decided about calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    #[cfg(feature = "metrics")]
+    pub(crate) name: Arc<str>,
     pub(crate) jitter: f64,
     pub(crate) follow_timeout: Duration,
 }
@@ -288,42 +292,12 @@ impl Cache {
 
     /// What has happened so far, per prefix.
     pub fn stats(&self) -> Stats {
-        let inner = &self.0;
-        let mut stats = inner.counters.read();
-        let stores = inner.tier.iter().flat_map(|tier| tier.stores());
-        for store in stores.chain([&inner.memory]) {
-            stats.entries += store.len() as u64;
-            stats.evictions += store.evictions();
-            stats.expirations += store.expirations();
-            stats.too_heavy += store.refusals();
-        }
-        stats
+        self.0.stats()
     }
 
     /// How the cache is: which store serves, and what waits to be replayed. Asks nobody.
     pub fn health(&self) -> Health {
-        let Some(tier) = &self.0.tier else {
-            return Health::memory();
-        };
-        let (serving, breaker) = if tier.is_trusted() {
-            (Serving::Backend, Breaker::Closed)
-        } else {
-            (Serving::Memory, Breaker::Open)
-        };
-        Health {
-            backend: Some(tier.backend_name()),
-            serving,
-            mode: if tier.config.tiered {
-                CacheMode::Tiered
-            } else {
-                CacheMode::Shared
-            },
-            breaker,
-            recovered: tier.recovered(),
-            watching: tier.is_watching(),
-            journaled: tier.journal_len(),
-            clock_offset_ms: tier.clock_offset(),
-        }
+        self.0.health()
     }
 
     /// Makes cached functions simply run, until [`enable`](Self::enable). Invalidations still act, so that nothing
@@ -378,6 +352,43 @@ impl fmt::Debug for Cache {
 }
 
 impl Inner {
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        let stores = self.tier.iter().flat_map(|tier| tier.stores());
+        for store in stores.chain([&self.memory]) {
+            stats.entries += store.len() as u64;
+            stats.evictions += store.evictions();
+            stats.expirations += store.expirations();
+            stats.too_heavy += store.refusals();
+        }
+        stats
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let Some(tier) = &self.tier else {
+            return Health::memory();
+        };
+        let (serving, breaker) = if tier.is_trusted() {
+            (Serving::Backend, Breaker::Closed)
+        } else {
+            (Serving::Memory, Breaker::Open)
+        };
+        Health {
+            backend: Some(tier.backend_name()),
+            serving,
+            mode: if tier.config.tiered {
+                CacheMode::Tiered
+            } else {
+                CacheMode::Shared
+            },
+            breaker,
+            recovered: tier.recovered(),
+            watching: tier.is_watching(),
+            journaled: tier.journal_len(),
+            clock_offset_ms: tier.clock_offset(),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         self.off.load(Ordering::Relaxed)

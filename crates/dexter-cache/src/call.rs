@@ -164,6 +164,17 @@ pub(crate) fn look<'k, R, S: Shape<R>>(
         return Looked::Round;
     }
     let key = key();
+    // What this task's own transaction has removed is not to be had from another one's load, nor to be stored.
+    if let Some(deferral) = scope.and_then(|scope| scope.deferral.as_ref())
+        && deferral.is_open_on(cache)
+        && inner.flights.is_covered(key)
+    {
+        inner.counters.add(prefix, Event::Bypass);
+        if let Some(record) = record {
+            record.miss(Duration::ZERO, traits.handler);
+        }
+        return Looked::Round;
+    }
     if mode != Mode::Refresh
         && let Some((value, fresh_until)) = inner.in_memory::<S::Value>(key, traits.local)
     {

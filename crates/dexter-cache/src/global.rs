@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::task::futures::TaskLocalFuture;
 
 use crate::cache::Cache;
+use crate::deferred::Deferral;
 use crate::error::{Error, ErrorKind};
 use crate::record::CallRecord;
 use crate::telemetry::TARGET;
@@ -36,6 +37,8 @@ pub(crate) struct Scope {
     pub(crate) cache: Option<Cache>,
     pub(crate) mode: Mode,
     pub(crate) record: Option<Arc<CallRecord>>,
+    /// The transaction that holds removals back.
+    pub(crate) deferral: Option<Arc<Deferral>>,
 }
 
 /// A future under a scope.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cache::{Cache, Inner};
+use crate::deferred::Deferral;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Fence;
 use crate::target::{Invalidated, Reach, Target};
@@ -24,7 +25,8 @@ pub(crate) struct Removal {
 }
 
 impl Cache {
-    /// Removes `targets` everywhere. Once polled, it goes on although the caller is dropped.
+    /// Removes `targets` everywhere, or hands them to the transaction that the task is in. Once polled, it goes on
+    /// although the caller is dropped.
     pub(crate) async fn invalidate_all(&self, targets: Vec<Target>) -> Result<Invalidated, Error> {
         if let Some(tier) = &self.0.tier
             && !targets.iter().all(|target| tier.supports(target))
@@ -37,6 +39,10 @@ impl Cache {
                 ),
             ));
         }
+        let targets = match Deferral::collect(self, targets) {
+            Ok(()) => return Ok(Invalidated::DEFERRED),
+            Err(targets) => targets,
+        };
         let removal = self.begin_removal(targets);
         match self.0.background.spawn(removal.finish()) {
             Ok(running) => match running.await {
@@ -68,6 +74,7 @@ impl Cache {
         if targets.is_empty() {
             return None;
         }
+        let targets = Deferral::collect(self, targets).err()?;
         let removal = self.begin_removal(targets);
         let task = async move {
             if let Err(error) = removal.finish().await {
@@ -84,20 +91,14 @@ impl Cache {
 
     fn begin_removal(&self, targets: Vec<Target>) -> Removal {
         let inner = Arc::clone(&self.0);
+        let mut removed = 0;
+        // All fences before the first entry goes: what is loaded from here on finds every one of them.
         let fences = targets
             .iter()
             .map(|target| inner.flights.raise(target.clone()))
             .collect();
-        let mut removed = 0;
         for target in &targets {
-            if let Target::Key(key) = target {
-                removed += u64::from(inner.memory.remove(key));
-                if let Some(tier) = &inner.tier {
-                    removed += u64::from(tier.fallback.remove(key));
-                    // A copy of what the backend holds: not counted.
-                    tier.evict(key);
-                }
-            }
+            removed += inner.forget(target);
         }
         Removal {
             inner,
@@ -106,6 +107,33 @@ impl Cache {
             done: false,
             _fences: fences,
         }
+    }
+
+    /// Raises a fence over `target`, under which memory does not answer for it. Nothing is removed that cannot be loaded
+    /// again.
+    pub(crate) fn fence(&self, target: &Target) -> Fence {
+        let fence = self.0.flights.raise(target.clone());
+        self.0.forget(target);
+        fence
+    }
+}
+
+impl Inner {
+    /// Removes a key from memory; returns how many entries there were. What is wider is hidden by its fence.
+    fn forget(&self, target: &Target) -> u64 {
+        let Target::Key(key) = target else {
+            return 0;
+        };
+        if let Some(tier) = &self.tier {
+            // A copy of what the backend holds: not counted.
+            tier.evict(key);
+        }
+        let fallback = self.tier.as_ref().map(|tier| &tier.fallback);
+        fallback
+            .into_iter()
+            .chain([&self.memory])
+            .map(|store| u64::from(store.remove(key)))
+            .sum()
     }
 }
 

@@ -108,7 +108,9 @@
 //! # Invalidation
 //!
 //! By key ([`Cache::remove`], `get_issue::remove(7)`), by pattern ([`Cache::invalidate`]) and altogether
-//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. A pattern walks the whole database of Redis, a thousand
+//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. `list_issues::matching().project("web")` is the pattern
+//! for the keys in which a part has just that value ([`Matching`]). Removals within a database transaction wait for its
+//! end in [`Cache::deferred`]. A pattern walks the whole database of Redis, a thousand
 //! keys a round trip: prefer keys where you can name them. Every removing call tells how far it has reached
 //! ([`Invalidated`]).
 //!
@@ -172,6 +174,7 @@
 //! | `redis` | yes | [`RedisBackend`](backend::RedisBackend) and `redis://` addresses |
 //! | `http` | no | the layer for tower and hyper |
 //! | `axum` | no | `axum::Json` as a cacheable value; implies `http` |
+//! | `test-util` | no | [`test_util`]: a clock to set, backends that fail on command or record, the suite every backend must pass |
 //!
 //! A backend, and the waiting of callers for each other, need a tokio runtime with its timer enabled.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -184,6 +187,7 @@ mod builder;
 mod cache;
 mod call;
 mod clock;
+mod deferred;
 mod error;
 mod flight;
 mod global;
@@ -193,19 +197,25 @@ pub mod http;
 mod invalidate;
 mod key;
 mod load;
+#[cfg(feature = "metrics")]
+mod meters;
 mod pattern;
 mod policy;
 #[cfg_attr(
     not(feature = "http"),
-    expect(dead_code, reason = "only the HTTP layer makes and reads records")
+    allow(dead_code, reason = "only the HTTP layer makes and reads records")
 )]
 mod record;
 mod shape;
 mod share;
 mod site;
 mod stats;
+mod sync;
 mod target;
 mod telemetry;
+#[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 mod tier;
 mod ttl;
 mod values;
@@ -229,7 +239,7 @@ pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
 pub use health::{Breaker, CacheMode, Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
-pub use pattern::KeyPattern;
+pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;
 pub use stats::{Counts, Stats};
 pub use target::{Invalidated, Reach};

@@ -82,6 +82,10 @@ impl Site {
         self.named().id
     }
 
+    pub(crate) fn prefix_text(&self) -> &str {
+        self.named().prefix()
+    }
+
     pub(crate) fn key(&self, parts: impl FnOnce(&mut KeyBuilder)) -> Key {
         let mut builder = KeyBuilder::new(&self.named().prefix);
         parts(&mut builder);

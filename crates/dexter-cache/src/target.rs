@@ -43,12 +43,21 @@ pub enum Reach {
     /// In this process. The backend is away; the removal is written down and is replayed before the backend is
     /// trusted again. Until then other processes may see the old value, for as long as its TTL lasts.
     Journaled,
+    /// Not yet anywhere: the call was made within [`Cache::deferred`](crate::Cache::deferred), and the removal is sent
+    /// when the transaction ends with `Ok`. Until then a fence stands over what is to be removed.
+    Deferred,
 }
 
 impl Invalidated {
     pub(crate) const NOTHING: Self = Self {
         removed: 0,
         reach: Reach::Applied,
+    };
+
+    /// Held back until a transaction ends.
+    pub(crate) const DEFERRED: Self = Self {
+        removed: 0,
+        reach: Reach::Deferred,
     };
 
     /// Both of two invalidations.

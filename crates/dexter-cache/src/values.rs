@@ -53,6 +53,9 @@ impl Cache {
     /// One round trip for every 500 keys.
     pub async fn get_many<T: CacheValue>(&self, keys: &[Key]) -> Result<Vec<Option<T>>, Error> {
         let inner = &self.0;
+        if let Some(tier) = &inner.tier {
+            tier.guard();
+        }
         let values = match &inner.tier {
             Some(tier) if tier.is_trusted() && !inner.is_off() => self.read_many(tier, keys).await,
             _ if inner.is_off() => vec![None; keys.len()],
@@ -111,6 +114,8 @@ impl Cache {
     /// under the key is removed when it is back. A value over the size limit is not stored; what was under the key is
     /// removed.
     ///
+    /// Within [`deferred`](Self::deferred) nothing is stored: the key is removed when the transaction ends.
+    ///
     /// In a backend values are JSON, which has no NaN and no infinities: they are written as `null`. A plain float does
     /// not read back from that, so the value is a miss; an `Option` of one reads back as `None`.
     ///
@@ -124,7 +129,8 @@ impl Cache {
     /// One round trip.
     pub async fn set<T: CacheValue>(&self, key: &Key, value: &T, ttl: Ttl) -> Result<(), Error> {
         let inner = &self.0;
-        if inner.is_off() {
+        // What a transaction writes may be undone yet.
+        if inner.is_off() || self.is_deferring() {
             return self.remove(key).await.map(drop);
         }
         let life = ttl.drawn(inner.config.jitter);
@@ -200,17 +206,15 @@ impl Cache {
         if let Some((value, _)) = inner.in_memory::<V>(key, local) {
             return Some(value);
         }
-        let tier = inner
-            .tier
-            .as_ref()
-            .filter(|tier| !local && tier.is_trusted())?;
+        let tier = inner.tier.as_ref().filter(|_| !local)?;
+        // Also where nothing can be read: a process that does nothing but read finds the backend again.
+        tier.guard();
         let asked = Asked::default();
         tier.ask(key, &asked);
         // What is there may be what is just being removed.
-        if inner.flights.is_covered(key) {
+        if !tier.is_trusted() || inner.flights.is_covered(key) {
             return None;
         }
-        tier.guard();
         let bytes = match tier.get(key, &mut tier.budget()).await {
             Ok(bytes) => bytes?,
             Err(error) => {

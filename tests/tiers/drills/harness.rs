@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dexter_cache::{Cache, Error, Key, Serving};
+use dexter_cache::{Cache, CacheBuilder, Error, Key, Serving};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::report::{FairClock, Report};
+use super::report::Report;
 use super::world::{Row, Seen, World, random};
-use crate::{BOUND, MINUTE, build, until, until_back, until_lost};
+use crate::{BOUND, LEASE, MINUTE, build, patient_builder, ready, until, until_back, until_lost};
 
 const CALLERS: usize = 64;
 const WRITERS: usize = 6;
@@ -39,19 +39,23 @@ pub(super) struct Team {
     pub(super) cache: Cache,
     pub(super) world: Arc<World>,
     pub(super) report: Report,
-    pub(super) clock: FairClock,
     pub(super) clears: Clears,
     pub(super) stop: AtomicBool,
 }
 
 impl Drill {
-    /// Begins on a cache with all defaults but a small memory.
+    /// Begins on a cache with a small memory, and with all defaults but those that would end a wait for a lease of nobody
+    /// before somebody notices.
     pub(super) async fn begin(url: &str) -> Self {
         Self::begin_with(url, Clears::Some).await
     }
 
     pub(super) async fn begin_with(url: &str, clears: Clears) -> Self {
-        let builder = Cache::builder().redis(url);
+        let builder = Cache::builder().redis(url).lease_ttl(LEASE);
+        Self::begin_on(builder.follow_timeout(LEASE), clears).await
+    }
+
+    pub(super) async fn begin_on(builder: CacheBuilder, clears: Clears) -> Self {
         let cache = build(builder.memory_capacity(CAPACITY.into())).await;
         let drill = Self::go_on(cache, Arc::new(World::new()), clears);
         drill.calls(500).await;
@@ -61,10 +65,9 @@ impl Drill {
     /// Begins on a cache with L1 in front of Redis.
     pub(super) async fn begin_tiered(url: &str, clears: Clears) -> Self {
         let builder = Cache::builder().redis(url).namespace(NAMESPACE).tiered();
-        let cache = build(builder.memory_capacity(CAPACITY.into())).await;
-        let mut drill = Self::go_on(cache, Arc::new(World::new()), clears);
+        let builder = builder.lease_ttl(LEASE).follow_timeout(LEASE);
+        let mut drill = Self::begin_on(builder, clears).await;
         drill.namespace = Some(NAMESPACE);
-        drill.calls(500).await;
         drill
     }
 
@@ -74,16 +77,10 @@ impl Drill {
             cache: cache.clone(),
             world: Arc::clone(&world),
             report: Report::default(),
-            clock: FairClock::default(),
             clears,
             stop: AtomicBool::new(false),
         });
-        let mut tasks = vec![
-            spawn(&team, |team| async move {
-                tokio::select! { () = team.clock.run() => {}, () = team.ended() => {} }
-            }),
-            spawn(&team, |team| async move { team.weigh().await }),
-        ];
+        let mut tasks = vec![spawn(&team, |team| async move { team.weigh().await })];
         tasks.extend((0..CALLERS).map(|_| spawn(&team, |team| async move { team.call().await })));
         tasks.extend((0..WRITERS).map(|_| spawn(&team, |team| async move { team.write().await })));
         Self {
@@ -142,14 +139,13 @@ impl Drill {
     /// As [`end`](Self::end), and another process must find nothing in Redis that was removed.
     pub(super) async fn end_and_read_elsewhere(self, url: &str) {
         let (cache, world) = (self.cache.clone(), Arc::clone(&self.world));
-        let mut builder = Cache::builder().redis(url).budget(BOUND);
+        let mut builder = patient_builder(url);
         if let Some(namespace) = self.namespace {
             builder = builder.namespace(namespace);
         }
         self.end().await;
         until_back(&cache).await;
-        let other = build(builder).await;
-        assert_eq!(other.health().serving, Serving::Backend);
+        let other = ready(builder).await;
         for row in &world.0 {
             let seen: Option<Seen> = other.get(&row.key).await.expect("a read never fails");
             let floor = row.floor();
@@ -176,12 +172,6 @@ where
 impl Team {
     pub(super) fn goes_on(&self) -> bool {
         !self.stop.load(Ordering::SeqCst)
-    }
-
-    async fn ended(&self) {
-        while self.goes_on() {
-            sleep(Duration::from_millis(5)).await;
-        }
     }
 
     async fn weigh(&self) {
@@ -214,33 +204,16 @@ impl Team {
 
     async fn get_or_load(&self, row: &Row) {
         let floor = row.floor();
-        let begun = self.clock.now();
-        let mut loaded = None;
         let seen = self
             .cache
-            .get_or_load(&row.key, MINUTE, || async {
-                let begun = self.clock.now();
-                let seen = row.load().await;
-                loaded = Some(self.clock.since(begun));
-                seen
-            })
+            .get_or_load(&row.key, MINUTE, || row.load())
             .await;
-        let time = self.clock.since(begun);
         self.judge("get_or_load", row, floor, seen);
-        // Who waits for another one's slow load pays for that.
-        if !row.is_slow() || loaded.is_some() {
-            self.report.took(
-                "get_or_load",
-                time.saturating_sub(loaded.unwrap_or_default()),
-            );
-        }
     }
 
     async fn peek(&self, row: &Row) {
         let floor = row.floor();
-        let begun = self.clock.now();
         let found: Result<Option<Seen>, Error> = self.cache.get(&row.key).await;
-        self.report.took("get", self.clock.since(begun));
         match found {
             Ok(Some(seen)) => self.judge("get", row, floor, seen),
             Ok(None) => {}
@@ -252,9 +225,7 @@ impl Team {
     async fn visit_wide(&self) {
         let id = random(CAPACITY * 4);
         let wide = Key::new("wide").part("id", &id);
-        let begun = self.clock.now();
         let found = self.cache.get_or_load(&wide, MINUTE, || async { id }).await;
-        self.report.took("get_or_load", self.clock.since(begun));
         if found != id {
             self.report.complain(format!("{found} under {wide}"));
         }

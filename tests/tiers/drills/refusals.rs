@@ -5,7 +5,7 @@ use support::{Client, RedisServer, Reply};
 use tokio::task::block_in_place;
 
 use super::harness::{Clears, Drill};
-use crate::{MINUTE, key, until_back, until_lost};
+use crate::{MINUTE, key, patient_builder, until_back, until_lost};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn demoted_to_a_replica_and_promoted_again() {
@@ -21,7 +21,8 @@ async fn demoted_to_a_replica_and_promoted_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_without_eviction() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
-    let drill = Drill::begin(&server.url()).await;
+    // Nothing but the refusals themselves may count against the server.
+    let drill = Drill::begin_on(patient_builder(&server.url()), Clears::Some).await;
     let kept = key("kept", 1);
     block_in_place(|| server.cli(&["CONFIG", "SET", "maxmemory", "1"]));
     drill.calls(1500).await;
@@ -67,7 +68,6 @@ async fn loading_its_data() {
         server
     });
     until_lost(&drill.cache).await;
-    drill.calls(1000).await;
     let server = restart.await.unwrap();
     drill.through_recovery().await;
     let url = server.url();
@@ -94,8 +94,7 @@ async fn a_password_that_is_changed_and_changed_back() {
     let drill = Drill::begin(&server.url()).await;
     set_password(&mut admin, "other");
     // Connections that are there stay logged in.
-    let killed = admin.call(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
-    assert!(matches!(killed, Reply::Int(1..)), "{killed}");
+    admin.call(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
     drill.through_outage().await;
     set_password(&mut admin, "right");
     until_back(&drill.cache).await;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use dexter_cache::Serving;
 use support::RedisServer;
 use tokio::runtime::Runtime;
 
 use super::harness::{Clears, Drill};
-use crate::{MINUTE, key, until, until_back};
+use crate::{MINUTE, key, patient, until, until_back, until_lost};
 
-fn runtime() -> Runtime {
+/// One of two threads, as a service may have several.
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -23,7 +23,7 @@ fn two_runtimes_in_a_row() {
     let first = runtime();
     let drill = first.block_on(Drill::begin(&server.url()));
     let (cache, world) = (drill.cache.clone(), Arc::clone(&drill.world));
-    assert_eq!(cache.health().serving, Serving::Backend);
+    first.block_on(until_back(&cache));
     // In the middle of everything: all tasks, the connection and the guardian end with it.
     drop(first);
 
@@ -44,7 +44,7 @@ fn a_value_from_the_first_runtime_is_found_by_the_fourth() {
         runtime.block_on(async {
             let cache = match &cache {
                 Some(cache) => cache,
-                None => cache.insert(crate::cache(&server.url()).await),
+                None => cache.insert(patient(&server).await),
             };
             if round > 0 {
                 // The first call finds the connection gone, and is answered all the same.
@@ -59,6 +59,28 @@ fn a_value_from_the_first_runtime_is_found_by_the_fourth() {
             assert_eq!(found, 0);
             // The value is stored behind the answer, by a task of this runtime.
             until("the value is stored", || cache.stats().total.stored > 0).await;
+        });
+    }
+}
+
+#[test]
+fn a_process_that_only_reads_finds_the_backend_again_on_its_next_runtime() {
+    let server = RedisServer::start();
+    for many in [false, true] {
+        let first = runtime();
+        let cache = first.block_on(patient(&server));
+        server.kill9();
+        first.block_on(until_lost(&cache));
+        drop(first);
+        server.restart();
+        runtime().block_on(async {
+            let key = key("kept", 1);
+            if many {
+                cache.get_many::<u32>(&[key]).await.unwrap();
+            } else {
+                cache.get::<u32>(&key).await.unwrap();
+            }
+            until_back(&cache).await;
         });
     }
 }

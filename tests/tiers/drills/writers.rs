@@ -42,9 +42,7 @@ impl Team {
     async fn remove(&self, row: &Row) {
         let _order = row.order.read().await;
         let version = row.bump();
-        let begun = self.clock.now();
         let removed = self.cache.remove(&row.key).await;
-        self.report.took("remove", self.clock.since(begun));
         match removed {
             Ok(_) => row.removed_at(version),
             Err(error) => self.report.complain(format!("remove: {error}")),
@@ -54,9 +52,7 @@ impl Team {
     async fn set(&self, row: &Row) {
         let _order = row.order.write().await;
         let version = row.bump();
-        let begun = self.clock.now();
         let set = self.cache.set(&row.key, &(row.id, version), MINUTE).await;
-        self.report.took("set", self.clock.since(begun));
         match set {
             Ok(()) => row.removed_at(version),
             Err(error) => self.report.complain(format!("set: {error}")),
@@ -69,7 +65,6 @@ impl Team {
             orders.push(row.order.read().await);
         }
         let versions: Vec<u64> = rows.iter().map(Row::bump).collect();
-        let begun = self.clock.now();
         let swept = if everything {
             self.cache.clear().await
         } else {
@@ -77,7 +72,6 @@ impl Team {
                 .invalidate(&KeyPattern::new("drill:row=1[0-9]"))
                 .await
         };
-        self.report.swept(what, self.clock.since(begun));
         match swept {
             Ok(_) => rows
                 .iter()

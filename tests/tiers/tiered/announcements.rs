@@ -5,7 +5,7 @@ use support::{Client, RedisServer, Reply};
 use tokio::task::block_in_place;
 
 use super::{NAMESPACE, set, tiered};
-use crate::{MINUTE, build, key, patient_builder, soon, until};
+use crate::{MINUTE, key, patient_builder, ready, soon, until};
 
 /// A client that is told what a tiered cache is told.
 struct Listener(Client);
@@ -70,7 +70,7 @@ async fn a_fill_is_announced_at_most_twice_and_a_removal_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_fills_of_l1_are_announced_to_nobody() {
     let server = RedisServer::start();
-    let writer = build(patient_builder(&server).namespace(NAMESPACE)).await;
+    let writer = ready(patient_builder(&server.url()).namespace(NAMESPACE)).await;
     let keys: Vec<Key> = (0..1000).map(|id| key("wide", id)).collect();
     for key in &keys {
         set(&writer, key, 1).await;

@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use super::{NAMESPACE, builder, from_l1, reads, set, tiered, until_read};
 use crate::two_processes::Process;
-use crate::{MINUTE, build, key, soon, until};
+use crate::{MINUTE, key, ready, soon, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_in_one_cache_is_seen_by_the_l1_of_another() {
@@ -169,7 +169,7 @@ async fn two_tiered_caches_share_one_load() {
 async fn namespaces_that_begin_alike_do_not_disturb_each_other() {
     let server = RedisServer::start();
     let cache = tiered(&server).await;
-    let neighbour = build(builder(&server.url()).namespace(format!("{NAMESPACE}2"))).await;
+    let neighbour = ready(builder(&server.url()).namespace(format!("{NAMESPACE}2"))).await;
     let key = key("alike", 1);
     set(&cache, &key, 1).await;
     set(&neighbour, &key, 2).await;

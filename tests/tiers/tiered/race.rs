@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use dexter_cache::{Cache, Key, Serving};
+use dexter_cache::{Cache, Key};
 use support::{FakeRedis, RedisServer};
 use tokio::task::block_in_place;
 
 use super::{NAMESPACE, builder, set, tiered};
-use crate::{MINUTE, build, key, soon};
+use crate::{MINUTE, key, ready, soon};
 
 const QUIET: u8 = 0;
 const REPLY_THEN_NEWS: u8 = 1;
@@ -46,8 +46,7 @@ async fn racing() -> (FakeRedis, Cache, Arc<AtomicU8>) {
             _ => reply,
         })
     });
-    let cache = build(builder(&fake.url())).await;
-    assert_eq!(cache.health().serving, Serving::Backend);
+    let cache = ready(builder(&fake.url())).await;
     assert!(cache.health().watching);
     (fake, cache, order)
 }

@@ -1,17 +1,15 @@
 //! A server that tells of no changes: L1 lives for seconds.
 
-use dexter_cache::{KeyPattern, Serving};
+use dexter_cache::KeyPattern;
 use support::RedisServer;
 use tokio::task::block_in_place;
 
 use super::{builder, from_l1, set, tiered, until_read};
-use crate::{MINUTE, build, key};
+use crate::{MINUTE, key, ready};
 
 async fn bounded(server: &RedisServer, url: &str) {
-    let here = build(builder(url)).await;
-    let health = here.health();
-    assert_eq!(health.serving, Serving::Backend);
-    assert!(!health.watching);
+    let here = ready(builder(url)).await;
+    assert!(!here.health().watching);
     let there = tiered(server).await;
     let keys = [key("bounded", 1), key("bounded", 2)];
     for key in &keys {

@@ -181,6 +181,29 @@ pub async fn write(id: u64) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Parts with odd names.
+#[cached(ttl = "1m")]
+pub async fn odd(r#type: u8, remove: &str, clone: bool, next: u8) -> usize {
+    remove.len() + usize::from(r#type) + usize::from(clone) + usize::from(next)
+}
+
+/// Writes, sometimes.
+///
+/// # Errors
+///
+/// None.
+#[invalidates(get_issue(id), key = "raw:{id}", before, always, if = id > 0)]
+pub async fn write_before(id: u64) -> Result<(), std::fmt::Error> {
+    std::future::ready(Ok(())).await
+}
+
+/// Writes, and asks what came of it.
+#[invalidates(get_issue(id), get_issue(result.id), list_issues::matching().project(&name), if = result.id > id && name.is_empty())]
+async fn write_if(id: u64, name: String) -> Issue {
+    drop(name);
+    Issue { id }
+}
+
 /// A trait.
 pub trait Reads {
     /// Reads.
@@ -221,5 +244,9 @@ fn main() {
         expecting(1, 2),
         not_send(1, (String::new(), 1)),
         client.write("x"),
+        write_if(1, String::new()),
+        list_issues::matching().project("x").status(None).remove(),
+        get_issue::matching().id(1).pattern(),
+        Client::analytics_matching().part("order", &Order::Newest),
     ));
 }

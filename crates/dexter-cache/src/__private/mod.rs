@@ -10,7 +10,7 @@ use std::future::Future;
 
 pub use std::boxed::Box;
 
-pub use self::invalidating::{Targets, invalidating};
+pub use self::invalidating::{Targets, invalidating, invalidating_always};
 pub use self::template::Text;
 pub use crate::cache::Cache;
 pub use crate::call::{Entered, Miss, enter};
@@ -22,7 +22,7 @@ pub use crate::share::{Always, Share, Sharing, Success};
 pub use crate::site::Site;
 pub use crate::target::Invalidated;
 pub use crate::ttl::{IntoTtl, Ttl, ttl};
-pub use crate::{CacheKey, Error, Key, KeyPattern, KeyWriter};
+pub use crate::{CacheKey, Error, Key, KeyPattern, KeyWriter, Matching};
 
 use crate::global::{Mode, with_mode};
 use crate::target::Target;
@@ -47,6 +47,25 @@ pub fn remove(
     async move {
         match cache {
             Some(cache) => cache.invalidate_all(vec![Target::Key(key)]).await,
+            None => Ok(Invalidated::NOTHING),
+        }
+    }
+}
+
+/// The keys of a function's calls, of which it has `parts`.
+pub fn matching(site: &'static Site, parts: &'static [&'static str]) -> Matching {
+    Matching::of(site.prefix_text(), Some(parts))
+}
+
+/// Removes what matches.
+pub fn remove_matching(
+    cache: Option<&Cache>,
+    pattern: KeyPattern,
+) -> impl Future<Output = Result<Invalidated, Error>> + use<> {
+    let cache = cache_of(cache);
+    async move {
+        match cache {
+            Some(cache) => cache.invalidate_all(vec![Target::Pattern(pattern)]).await,
             None => Ok(Invalidated::NOTHING),
         }
     }

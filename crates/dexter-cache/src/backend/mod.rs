@@ -120,7 +120,7 @@ pub trait Watcher: Send + Sync + 'static {
 ///   ([`OutOfMemory`](crate::ErrorKind::OutOfMemory), [`WrongType`](crate::ErrorKind::WrongType),
 ///   [`Denied`](crate::ErrorKind::Denied): nothing was done).
 ///
-/// The tests of this library hold a suite that any implementation can be run against: `tests/behavior`.
+/// With the feature `test-util`, `test_util::behavior` is a suite that any implementation can be run against.
 #[async_trait]
 pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for logs and metrics, such as `redis`.
@@ -154,6 +154,9 @@ pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
 
     /// Removes every key that `pattern` matches and `filter` lets pass; returns how many. Keys that are there when the
     /// call begins and still there when the sweep reaches them are removed; keys written meanwhile may or may not be.
+    ///
+    /// A store that is handed the glob ([`KeyPattern::as_bytes`]) may find more than is meant; the cache's filter does
+    /// not let that pass.
     ///
     /// # Errors
     ///

@@ -14,16 +14,17 @@
 //! the fence. Values enter memory under that lock too ([`Ticket::store`]), so that no invalidation falls between the
 //! check and the insertion.
 
+#[cfg(all(test, shuttle))]
+mod interleaved;
 mod part;
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 
@@ -31,6 +32,8 @@ pub(crate) use self::part::Arrival;
 
 use crate::clock::Nanos;
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::target::Target;
 
 /// How many callers of one key may load at once after loads that could not be shared.

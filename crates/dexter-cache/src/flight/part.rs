@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Flight, Landed, MAX_TURNS, Shard, Ticket, Turn, Waited};
+use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 impl Flight {
     /// A number that tells this flight from every other one that is alive.
@@ -56,18 +56,29 @@ impl Ticket {
         &self.flight.leased
     }
 
-    /// Whether a fence has marked the flight.
+    /// Whether what the flight brings may be stored no more.
     pub(crate) fn is_fenced(&self) -> bool {
-        let _shard = self.flights.shard(&self.key);
-        self.flight.fenced.load(Ordering::Relaxed)
+        !self.is_open(&self.flights.shard(&self.key))
     }
 
-    /// Runs `insert` unless a fence has marked the flight, in one step with that question. It must run no code of the
-    /// user, which may call the cache: what it pushes out it returns, to be dropped after the step.
+    /// Whether no fence has marked the flight, and every fence to come will.
+    ///
+    /// Fences find flights in the map. One that another turn has landed is not there any more: a turn that still loads for
+    /// it would store what a later fence was meant to stop.
+    fn is_open(&self, shard: &Shard) -> bool {
+        let in_the_map = |slot: &Slot| {
+            slot.flights
+                .iter()
+                .any(|flight| Arc::ptr_eq(flight, &self.flight))
+        };
+        !self.flight.fenced.load(Ordering::Relaxed) && shard.get(&self.key).is_some_and(in_the_map)
+    }
+
+    /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which
+    /// may call the cache: what it pushes out it returns, to be dropped after the step.
     pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
-        let _shard = self.flights.shard(&self.key);
-        let open = !self.flight.fenced.load(Ordering::Relaxed);
-        open.then(|| insert(&self.key))
+        let shard = self.flights.shard(&self.key);
+        self.is_open(&shard).then(|| insert(&self.key))
     }
 
     /// Takes the flight off the map, so that nobody joins it any more.

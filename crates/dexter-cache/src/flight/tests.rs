@@ -40,6 +40,25 @@ fn number(waited: Waited) -> Option<u32> {
 }
 
 #[tokio::test]
+async fn a_turn_that_comes_back_after_another_one_has_landed_stores_nothing() {
+    let flights = Flights::new();
+    let first = lead(&flights);
+    let (one, two) = (follow(&flights), follow(&flights));
+    // The load failed: two try at once.
+    first.fail();
+    let (Waited::Turn(one), Waited::Turn(two)) = (one.wait().await, two.wait().await) else {
+        panic!("a failed turn is passed on, and one more");
+    };
+    drop(one.land(value(1)));
+    // A fence that comes now finds no flight any more.
+    drop(flights.raise(Target::Key(key())));
+    assert!(two.ticket().store(|_| ()).is_none());
+    assert!(two.ticket().is_fenced());
+    drop(two.land(value(2)));
+    assert!(flights.is_idle());
+}
+
+#[tokio::test]
 async fn followers_get_what_the_leader_brings() {
     let flights = Flights::new();
     let turn = lead(&flights);
@@ -57,7 +76,7 @@ async fn followers_get_what_the_leader_brings() {
     assert!(flights.is_idle());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_leader_hands_over_to_exactly_one() {
     let flights = Flights::new();
     let turn = lead(&flights);

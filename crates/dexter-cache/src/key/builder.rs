@@ -3,7 +3,10 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
 
-use foldhash::fast::RandomState;
+#[cfg(feature = "test-util")]
+use foldhash::fast::FixedState as State;
+#[cfg(not(feature = "test-util"))]
+use foldhash::fast::RandomState as State;
 use smallvec::SmallVec;
 
 use super::CacheKey;
@@ -97,10 +100,30 @@ pub fn value_text<T: CacheKey + ?Sized>(value: &T) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
+/// The name of a part, encoded as it stands in a key.
+pub(crate) fn part_name(name: &str) -> String {
+    let mut out = Text::new(b"");
+    escape::push_text(&mut out, name, 1);
+    String::from_utf8_lossy(out.bytes()).into_owned()
+}
+
+/// All parts that `value` writes under `name`, which is encoded, as they stand in a key of any length; an empty text
+/// where it writes none.
+pub(crate) fn parts_text<T: CacheKey + ?Sized>(name: &str, value: &T) -> String {
+    let mut builder = KeyBuilder::new("");
+    builder.part(name, value);
+    if builder.text.unsorted {
+        builder.text.sort();
+    }
+    let text = builder.text.bytes();
+    String::from_utf8_lossy(text.strip_prefix(b":").unwrap_or(text)).into_owned()
+}
+
 #[inline]
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    // Seeded once a process, so that nobody outside can choose values that collide.
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    // Seeded once a process, so that nobody outside can choose values that collide; for tests, which have to be
+    // repeatable, always alike.
+    static SEED: LazyLock<State> = LazyLock::new(State::default);
     let mut hasher = SEED.build_hasher();
     hasher.write(bytes);
     hasher.finish()

@@ -25,6 +25,7 @@ mod writer;
 mod tests;
 
 pub use builder::{KeyBuilder, value_text};
+pub(crate) use builder::{part_name, parts_text};
 pub use key::Key;
 pub use writer::KeyWriter;
 

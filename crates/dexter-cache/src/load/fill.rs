@@ -10,7 +10,7 @@ use crate::flight::{Arrival, Shared, Ticket};
 use crate::stats::Event;
 use crate::target::Target;
 use crate::telemetry::TARGET;
-use crate::tier::{Lease, Tier};
+use crate::tier::{CutOff, Lease, Tier};
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
 pub(super) struct Fill {
@@ -18,6 +18,7 @@ pub(super) struct Fill {
     pub(super) arrival: Arrival,
     pub(super) tier: Arc<Tier>,
     pub(super) lease: Lease,
+    pub(super) cut_off: CutOff,
     pub(super) bytes: Vec<u8>,
     pub(super) life: Duration,
     pub(super) shared: Shared,
@@ -30,6 +31,7 @@ impl Fill {
             arrival,
             tier,
             lease,
+            cut_off,
             bytes,
             life,
             shared,
@@ -38,6 +40,7 @@ impl Fill {
         if ticket.is_fenced() {
             call.count(Event::Fenced);
             tier.release(&call.key, ticket.token()).await;
+            cut_off.done();
             return;
         }
         match tier
@@ -62,6 +65,7 @@ impl Fill {
                 keep_in_fallback(&call, ticket, &tier, shared, life);
             }
         }
+        cut_off.done();
     }
 }
 

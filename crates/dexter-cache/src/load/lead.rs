@@ -103,6 +103,8 @@ where
 
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&self, load: impl Future<Output = R>) -> R {
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&self.call);
         self.call.count(Event::Load);
         let flight = self.turn().ticket().flight_id();
         let chain = Arc::new(Chain {
@@ -171,6 +173,7 @@ where
         Some(Fill {
             call: Arc::clone(&self.call),
             arrival: turn.land(landed),
+            cut_off: tier.answer_for(&self.call.key),
             tier,
             lease,
             bytes,
@@ -230,8 +233,7 @@ impl<V> Lead<V> {
         let Some(tier) = self.call.cache.0.tier.clone() else {
             return;
         };
-        let (key, token) = (self.call.key.clone(), ticket.token());
-        let release = async move { tier.release(&key, token).await };
+        let release = tier.release(&self.call.key, ticket.token());
         drop(self.call.cache.0.background.spawn(release));
     }
 }

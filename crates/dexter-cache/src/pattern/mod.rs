@@ -4,6 +4,7 @@
 //! crate has no words for (a class without bytes, a key without bytes, too many stars) is decided here.
 
 mod class;
+mod matching;
 mod parse;
 mod translate;
 
@@ -17,6 +18,9 @@ use std::sync::Arc;
 
 use glob::MatchOptions;
 
+pub use matching::Matching;
+
+use matching::Parts;
 use parse::Token;
 
 /// A server gives up beyond this many stars that something follows. `glob` goes as deep: one call a star.
@@ -49,6 +53,8 @@ const EXACTLY: MatchOptions = MatchOptions {
 ///   0x80 on come *before* the others, since a server compares signed bytes.
 /// * A pattern of more than a thousand `*` that something follows matches nothing.
 ///
+/// A pattern of the keys in which some parts have given values is made by [`Matching`]: no glob alone can say that.
+///
 /// # Cost
 ///
 /// Cloning copies a pointer. A match takes at most as many steps as the key has bytes times the pattern, whatever the
@@ -71,6 +77,8 @@ struct Inner {
     /// What every key begins with that matches.
     literal: Box<[u8]>,
     rule: Rule,
+    /// What a glob cannot say, where the pattern comes from [`Matching`].
+    parts: Option<Parts>,
 }
 
 /// How keys are told apart that begin as they should.
@@ -89,7 +97,15 @@ enum Rule {
 impl KeyPattern {
     /// Reads a pattern. Every sequence of bytes is one.
     pub fn new(pattern: impl AsRef<[u8]>) -> Self {
-        let source = pattern.as_ref();
+        Self::read(pattern.as_ref(), None)
+    }
+
+    /// A pattern that matches of what `glob` matches only what `parts` fit.
+    fn with_parts(glob: &[u8], parts: Parts) -> Self {
+        Self::read(glob, Some(parts))
+    }
+
+    fn read(source: &[u8], parts: Option<Parts>) -> Self {
         let tokens = parse::parse(source);
         let literal: Box<[u8]> = tokens
             .iter()
@@ -107,11 +123,27 @@ impl KeyPattern {
             source: source.into(),
             literal,
             rule,
+            parts,
         }))
     }
 
     /// Whether `key` matches.
     pub fn matches(&self, key: &[u8]) -> bool {
+        self.matches_glob(key) && self.admits(key)
+    }
+
+    /// Whether the glob says it all.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.parts.is_none()
+    }
+
+    /// Whether a key that the glob matches is meant. A server knows the glob only.
+    #[inline]
+    pub(crate) fn admits(&self, key: &[u8]) -> bool {
+        self.0.parts.as_ref().is_none_or(|parts| parts.fit(key))
+    }
+
+    fn matches_glob(&self, key: &[u8]) -> bool {
         let Inner { literal, rule, .. } = &*self.0;
         match rule {
             Rule::Everything => true,
@@ -126,7 +158,8 @@ impl KeyPattern {
         }
     }
 
-    /// The pattern as it was given.
+    /// The pattern as it was given; of one that [`Matching`] made, the glob that a server looks for keys by, which may
+    /// match more than is meant.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0.source
     }
@@ -146,7 +179,7 @@ impl KeyPattern {
 
     /// Whether the pattern is `*`, the one that matches every key, even the empty one.
     pub fn is_everything(&self) -> bool {
-        matches!(self.0.rule, Rule::Everything)
+        matches!(self.0.rule, Rule::Everything) && self.is_plain()
     }
 
     /// A pattern that matches `text` and nothing else, to be put into a greater one.
@@ -185,7 +218,8 @@ impl KeyPattern {
         let mut source = Self::escape(namespace).into_bytes();
         source.push(b':');
         source.extend_from_slice(self.as_bytes());
-        Self::new(source)
+        let parts = self.0.parts.as_ref();
+        Self::read(&source, parts.map(|parts| parts.under_namespace(namespace)))
     }
 }
 
@@ -228,7 +262,7 @@ impl From<String> for KeyPattern {
 
 impl PartialEq for KeyPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
+        self.as_bytes() == other.as_bytes() && self.0.parts == other.0.parts
     }
 }
 

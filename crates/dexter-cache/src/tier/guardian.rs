@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
-use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 
-/// How often an idle backend is asked whether it is there, and how long the answer may take.
+/// How often an idle backend is asked whether it is there, and how long the answer may take where a call may not take
+/// longer.
 const LIVENESS: Duration = Duration::from_secs(2);
 const LIVENESS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long connecting and the ping may take; a backend may have a limit of its own.
@@ -135,6 +135,8 @@ impl Tier {
                 journal.take(replayer)
             };
             self.replay(&batch).await?;
+            // A replica that is promoted next may lack them like any other removal.
+            self.server.replayed(&batch);
             replayed += batch.len();
             self.journal().done(replayer);
         }
@@ -227,7 +229,8 @@ impl Tier {
         if !quiet && !clock_is_old {
             return;
         }
-        let mut budget = Budget(LIVENESS_DEADLINE);
+        // Who allows a call more has a backend that needs more.
+        let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
             // A name or a proxy that leads to another server now.
             Ok(pong) if self.server.is_other(&pong) => {
@@ -262,7 +265,7 @@ impl Tier {
         self.clock_read_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);
         if let Some(theirs) = pong.clock_ms {
-            let offset = i128::from(theirs) - i128::from(clock::wall_ms());
+            let offset = i128::from(theirs) - i128::from(self.config.clock.wall_ms());
             self.clock_offset
                 .store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
         }

@@ -7,7 +7,7 @@
 //!
 //! A hit is one command. A miss is three: read, take the lease, store.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::{Asked, Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::target::Target;
 use crate::wire::{self, About, Found, Stamp, Times};
 
@@ -72,6 +73,24 @@ pub(crate) struct Look<'a, T> {
     pub(crate) patience: Duration,
     /// Called once for each thing found that cannot be used.
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
+}
+
+/// Sees to a lease whose task is cut off, by the end of its runtime: the connection ends with that runtime, and before
+/// another one is trusted the key is removed. So nobody waits for a load that has ended.
+pub(crate) struct CutOff(Option<(Arc<Tier>, Key)>);
+
+impl CutOff {
+    pub(crate) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        if let Some((tier, key)) = self.0.take() {
+            tier.postpone(&[Target::Key(key)]);
+        }
+    }
 }
 
 enum Step<T> {
@@ -264,10 +283,28 @@ impl Tier {
     }
 
     /// Lets others load: this load brought nothing to store.
-    pub(crate) async fn release(&self, key: &Key, token: u128) {
-        if self.rewrite(key, token, RELEASED).await.is_err() {
-            self.abandon(key).await;
+    ///
+    /// Dropped before its end, or never polled, because the runtime has ended: see [`CutOff`].
+    pub(crate) fn release(
+        self: &Arc<Self>,
+        key: &Key,
+        token: u128,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let cut_off = self.answer_for(key);
+        async move {
+            let Some((tier, key)) = &cut_off.0 else {
+                return;
+            };
+            if tier.rewrite(key, token, RELEASED).await.is_err() {
+                tier.abandon(key).await;
+            }
+            cut_off.done();
         }
+    }
+
+    /// What a task that settles the lease of `key` holds until it has.
+    pub(crate) fn answer_for(self: &Arc<Self>, key: &Key) -> CutOff {
+        CutOff(Some((Arc::clone(self), key.clone())))
     }
 
     /// Holds the lease for another while.
@@ -284,21 +321,24 @@ impl Tier {
             return;
         }
         let target = [Target::Key(key.clone())];
-        // A second failure with the breaker closed is not pursued: the lease ends by itself.
         for _ in 0..2 {
             if self.write_down(&target) {
                 return;
             }
             let full = self.full_key(key);
             let full = [super::as_str(&full)];
-            if self
+            match self
                 .run(&mut self.budget(), self.backend.remove(&full))
                 .await
-                .is_ok()
             {
-                return;
+                Ok(_) => return,
+                // It will never be done: the lease ends by itself.
+                Err(error) if super::is_refusal(&error) => return,
+                Err(_) => {}
             }
         }
+        // Three operations in a row without an answer.
+        self.postpone(&target);
     }
 
     /// A lease in the header of a value needs neither: nobody waits for it, and the value goes by its own TTL. Its

@@ -31,14 +31,14 @@ use self::breaker::Breaker;
 use self::journal::Journal;
 pub(crate) use self::l1::Asked;
 use self::l1::L1;
-pub(crate) use self::lease::{Acquired, Lease, Look};
+pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
 use self::waiters::Waiters;
 use crate::backend::memory::{MemoryLimits, MemoryStore};
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::key::Key;
@@ -59,6 +59,8 @@ pub(crate) struct TierConfig {
     pub(crate) lease_ttl: Duration,
     pub(crate) max_value: usize,
     pub(crate) trust_snapshot: bool,
+    /// What time it is on this machine.
+    pub(crate) clock: Clock,
     /// Entries that were read stay in memory.
     pub(crate) tiered: bool,
 }
@@ -109,8 +111,8 @@ impl Tier {
         config: TierConfig,
         flights: Arc<Flights>,
         limits: &MemoryLimits,
-        clock: &Clock,
     ) -> Arc<Self> {
+        let clock = config.clock.clone();
         let store = || MemoryStore::new(limits, clock.clone());
         let l1 = config.tiered.then(|| L1::new(store(), clock.clone()));
         let journal = Journal::new(config.namespace.is_some());
@@ -172,7 +174,10 @@ impl Tier {
 
     /// The time on the backend's clock, in milliseconds since the Unix epoch.
     pub(crate) fn backend_ms(&self) -> u64 {
-        clock::wall_ms().saturating_add_signed(self.clock_offset())
+        self.config
+            .clock
+            .wall_ms()
+            .saturating_add_signed(self.clock_offset())
     }
 
     /// What the envelope of a value says that is stored now and fresh for `life`.

@@ -32,7 +32,6 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// By how much the clocks of two machines may disagree about how long a server has been up.
 const SLACK: Duration = Duration::from_secs(2);
 
-const CLEARING: &[u8] = b"clearing";
 const CLEARED: &[u8] = b"cleared";
 
 /// What is known of the server that was trusted last.
@@ -42,6 +41,8 @@ pub(super) struct Server(Mutex<Known>);
 #[derive(Debug)]
 struct Known {
     run_id: Option<String>,
+    /// Names this process where one of many is elected.
+    candidate: u64,
     /// Removals that a server has acknowledged: of this window, and of the one before.
     recent: [Journal; 2],
     window_began: Instant,
@@ -62,6 +63,7 @@ impl Server {
     pub(super) fn new(namespaced: bool) -> Self {
         Self(Mutex::new(Known {
             run_id: None,
+            candidate: fastrand::u64(..),
             recent: [Journal::new(namespaced), Journal::new(namespaced)],
             window_began: Instant::now(),
         }))
@@ -69,15 +71,29 @@ impl Server {
 
     /// Remembers removals that the server has acknowledged.
     pub(super) fn acknowledged(&self, targets: &[Target]) {
+        let mut known = self.current();
+        for target in targets {
+            known.recent[0].push(target.clone());
+        }
+    }
+
+    /// Remembers removals that were written down and have been replayed.
+    pub(super) fn replayed(&self, batch: &[Entry]) {
+        let mut known = self.current();
+        for entry in batch {
+            known.recent[0].push_back(entry.clone());
+        }
+    }
+
+    /// What is known, with a window that has not ended.
+    fn current(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known();
         if known.window_began.elapsed() >= WINDOW {
             known.recent.swap(0, 1);
             known.recent[0].forget();
             known.window_began = Instant::now();
         }
-        for target in targets {
-            known.recent[0].push(target.clone());
-        }
+        known
     }
 
     fn recent(&self) -> Vec<Entry> {
@@ -158,12 +174,16 @@ impl Tier {
     async fn clear_for_all(&self, run_id: &str) -> Result<(), Error> {
         let namespace = self.config.namespace.as_deref().unwrap_or_default();
         let elected = format!("{namespace}:{RESERVED}:run:{run_id}");
-        let candidacy =
-            self.backend
-                .set(&elected, Bytes::from_static(CLEARING), TERM, When::Absent);
+        let candidate = self.server.known().candidate;
+        let clearing = Bytes::from(format!("clearing {candidate:016x}"));
+        let candidacy = self
+            .backend
+            .set(&elected, clearing.clone(), TERM, When::Absent);
         match deadline(ELECTION_DEADLINE, candidacy).await? {
             SetOutcome::Stored => {}
             SetOutcome::Refused(Some(found)) if found == CLEARED => return Ok(()),
+            // Elected before, and cut off half-way: it is still this one's to do.
+            SetOutcome::Refused(Some(found)) if found == clearing => {}
             SetOutcome::Refused(_) => {
                 return Err(Error::new(
                     ErrorKind::NotReady,

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Tier;
 use super::journal::named_prefix;
+use crate::backend::KeyFilter;
 use crate::error::Error;
 use crate::pattern::KeyPattern;
 
@@ -107,15 +108,24 @@ impl Tier {
         let result = match &self.config.namespace {
             Some(namespace) => {
                 let reserved = format!("{namespace}:{RESERVED}:");
-                let values = |key: &[u8]| !key.starts_with(reserved.as_bytes());
                 let pattern = pattern.under_namespace(namespace);
+                let values =
+                    |key: &[u8]| !key.starts_with(reserved.as_bytes()) && pattern.admits(key);
                 self.backend.remove_matching(&pattern, Some(&values)).await
             }
             None if pattern.literal_prefix().is_empty() => {
-                let used = |key: &[u8]| self.used.covers(prefix_of(key));
+                let used = |key: &[u8]| self.used.covers(prefix_of(key)) && pattern.admits(key);
                 self.backend.remove_matching(pattern, Some(&used)).await
             }
-            None => self.backend.remove_matching(pattern, None).await,
+            None => {
+                let meant = |key: &[u8]| pattern.admits(key);
+                let filter: KeyFilter<'_> = if pattern.is_plain() {
+                    None
+                } else {
+                    Some(&meant)
+                };
+                self.backend.remove_matching(pattern, filter).await
+            }
         };
         match &result {
             Ok(removed) => tracing::debug!(

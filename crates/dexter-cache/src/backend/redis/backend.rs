@@ -125,7 +125,16 @@ impl RedisBackend {
     /// Makes a connection for a sweep, to the server run that the connection in use goes to.
     pub(super) async fn side_connection(&self) -> Result<Side<'_>, Error> {
         let live = self.live()?;
-        let (connection, _) = Connection::open(&self.config, &self.resp2, None).await?;
+        let opened = Connection::open(&self.config, &self.resp2, None).await;
+        let (connection, _) = opened.map_err(|error| match error.kind() {
+            // The password has changed since the other connection logged in. That refuses all work and not this piece
+            // of it: it may be done once the password is right again.
+            ErrorKind::Denied => {
+                let why = format!("{}: a second log-in is refused", self.config);
+                Error::with_source(ErrorKind::Unavailable, why, error)
+            }
+            _ => error,
+        })?;
         if connection.run_id != live.run_id {
             return Err(error::unavailable(
                 &self.config,

@@ -57,7 +57,10 @@ pub(super) async fn remove_matching(
             Some(reply) => {
                 let (next, keys) = page(reply).ok_or_else(|| error::unexpected(config, "SCAN"))?;
                 scanned += 1;
-                found.extend(keys.filter(|key| filter.is_none_or(|filter| filter(key))));
+                // The server knows the glob only.
+                let meant =
+                    |key: &Vec<u8>| pattern.admits(key) && filter.is_none_or(|filter| filter(key));
+                found.extend(keys.filter(meant));
                 (next != b"0").then_some(next)
             }
         };

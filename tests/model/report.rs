@@ -1,0 +1,80 @@
+//! Counts over all seeds.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// What can be placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    Kill,
+    Freeze,
+    Blackhole,
+    RestartEmpty,
+    RestartSnapshot,
+    Promote,
+    ReadOnly,
+    OutOfMemory,
+    Loading,
+    LoseReply,
+}
+
+pub(crate) const FAULTS: [FaultKind; 10] = [
+    FaultKind::Kill,
+    FaultKind::Freeze,
+    FaultKind::Blackhole,
+    FaultKind::RestartEmpty,
+    FaultKind::RestartSnapshot,
+    FaultKind::Promote,
+    FaultKind::ReadOnly,
+    FaultKind::OutOfMemory,
+    FaultKind::Loading,
+    FaultKind::LoseReply,
+];
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(crate) seeds: u64,
+    pub(crate) calls: u64,
+    pub(crate) hits: u64,
+    pub(crate) loads: u64,
+    pub(crate) invalidations: u64,
+    pub(crate) met_a_load: u64,
+    pub(crate) journaled: u64,
+    pub(crate) faults: [u64; FAULTS.len()],
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.calls += other.calls;
+        self.hits += other.hits;
+        self.loads += other.loads;
+        self.invalidations += other.invalidations;
+        self.met_a_load += other.met_a_load;
+        self.journaled += other.journaled;
+        for (own, more) in self.faults.iter_mut().zip(other.faults) {
+            *own += more;
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} seeds: {} calls ({} hits), {} loads, {} invalidations ({} journaled); {} of them met a load in flight",
+            self.seeds,
+            self.calls,
+            self.hits,
+            self.loads,
+            self.invalidations,
+            self.journaled,
+            self.met_a_load
+        )?;
+        write!(f, "faults:")?;
+        for (kind, count) in FAULTS.iter().zip(self.faults) {
+            write!(f, " {kind:?} {count}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,302 @@
+//! What a task of a process does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dexter_cache::{Cache, Error, Invalidated, KeyPattern, Ttl, bypass, refresh};
+use fastrand::Rng;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::scenario::{KEYS, Plan, Running, key};
+use crate::world::{Covers, FILL, KeyNo, Kind, Look, Order, Origin, Value, World};
+
+/// What a look at the server may cost, and what waiting for another process and for another caller may.
+const BUDGET: Duration = FILL;
+const WAITS: Duration = Duration::from_secs(16);
+/// Sweeps wait for each other, and end with the connection.
+const SWEEP: Duration = Duration::from_secs(40);
+/// Timers count whole milliseconds.
+const GRAIN: Duration = Duration::from_millis(5);
+
+pub(crate) struct Worker {
+    pub(crate) process: usize,
+    pub(crate) cache: Cache,
+    pub(crate) world: Arc<World>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) rng: Rng,
+}
+
+impl Worker {
+    pub(crate) async fn work(mut self) {
+        for _ in 0..self.plan.operations {
+            let most = u64::try_from(self.plan.pause.as_millis()).unwrap_or(0);
+            sleep(Duration::from_millis(self.rng.u64(..=most))).await;
+            let no = self.rng.usize(..KEYS);
+            match self.rng.u8(..100) {
+                0..=44 => self.get_or_load(no).await,
+                45..=54 => self.get(no).await,
+                55..=58 => self.get_many().await,
+                59..=74 => self.write(no).await,
+                75..=80 => self.invalidate().await,
+                81..=82 => self.clear().await,
+                83..=88 => self.set(no).await,
+                89..=92 => self.refresh(no).await,
+                93..=94 => self.bypass(no).await,
+                _ => self.impatient(no).await,
+            }
+        }
+    }
+
+    fn ttl(&mut self) -> Ttl {
+        match self.rng.u8(..8) {
+            0 => Ttl::millis(self.rng.u64(1..400)),
+            _ => Ttl::secs(600),
+        }
+    }
+
+    /// Draws what a load does: how long it takes before and after it reads the origin, and whether it fails.
+    fn draw_load(&mut self) -> Draft {
+        let long = self.plan.slow_loads && self.rng.u8(..3) == 0;
+        let most = if long { 1_200 } else { 25 };
+        Draft {
+            before: Duration::from_millis(self.rng.u64(..most)),
+            after: Duration::from_millis(self.rng.u64(..most)),
+            fails: self.rng.u8(..24) == 0,
+        }
+    }
+
+    fn loader(&mut self, no: KeyNo, origin: Origin, called: (Order, Instant)) -> Loader {
+        Loader {
+            world: Arc::clone(&self.world),
+            process: self.process,
+            no,
+            origin,
+            called,
+            draft: self.draw_load(),
+        }
+    }
+
+    async fn get_or_load(&mut self, no: KeyNo) {
+        let (ttl, look) = (self.ttl(), self.world.look(self.process, no, true));
+        let loader = self.loader(no, Origin::Load, look.called());
+        let longest = loader.draft.longest();
+        let answer = self
+            .cache
+            .try_get_or_load(&key(no), ttl, || loader.load())
+            .await;
+        self.within("get_or_load", &look, BUDGET + WAITS + longest);
+        // Who loads for himself after another one's failure may fail, too.
+        if let Ok((value, process_load)) = answer.map(|value: Value| (value, value.load)) {
+            self.judge("get_or_load", &look, value, process_load);
+        }
+    }
+
+    /// A caller that does not wait for its answer.
+    async fn impatient(&mut self, no: KeyNo) {
+        let look = self.world.look(self.process, no, true);
+        let loader = self.loader(no, Origin::Load, look.called());
+        let patience = Duration::from_millis(self.rng.u64(..40));
+        let (name, ttl) = (key(no), self.ttl());
+        let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
+        let _: Result<Result<Value, Failed>, _> = timeout(patience, call).await;
+    }
+
+    async fn refresh(&mut self, no: KeyNo) {
+        let fence = self
+            .world
+            .removal_begins(self.process, Covers::key(no), Kind::Refresh);
+        let (ttl, look) = (self.ttl(), self.world.look(self.process, no, false));
+        let loader = self.loader(no, Origin::Apart, look.called());
+        let longest = loader.draft.longest();
+        let name = key(no);
+        let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
+        let answer: Result<Value, Failed> = refresh(call).await;
+        self.world.removal_returns(fence, None);
+        self.within("refresh", &look, BUDGET + WAITS + longest);
+        if let Ok(value) = answer {
+            self.judge("refresh", &look, value, value.load);
+        }
+    }
+
+    async fn bypass(&mut self, no: KeyNo) {
+        let (ttl, look) = (self.ttl(), self.world.look(self.process, no, false));
+        let loader = self.loader(no, Origin::Apart, look.called());
+        let longest = loader.draft.longest();
+        let name = key(no);
+        let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
+        let answer: Result<Value, Failed> = bypass(call).await;
+        self.within("bypass", &look, longest);
+        if let Ok(value) = answer {
+            self.judge("bypass", &look, value, value.load);
+        }
+    }
+
+    async fn get(&mut self, no: KeyNo) {
+        let look = self.world.look(self.process, no, false);
+        let found = self.cache.get(&key(no)).await;
+        self.within("get", &look, BUDGET);
+        self.found("get", &look, found);
+    }
+
+    async fn get_many(&mut self) {
+        let looks: Vec<Look> = (0..KEYS)
+            .map(|no| self.world.look(self.process, no, false))
+            .collect();
+        let keys: Vec<_> = (0..KEYS).map(key).collect();
+        match self.cache.get_many(&keys).await {
+            Ok(found) => {
+                for (look, found) in looks.iter().zip(found) {
+                    self.within("get_many", look, BUDGET);
+                    self.found("get_many", look, Ok(found));
+                }
+            }
+            Err(error) => self.world.complain(format!("get_many fails: {error}")),
+        }
+    }
+
+    /// The origin first, then the cache.
+    async fn write(&mut self, no: KeyNo) {
+        self.world.bump(no);
+        let fence = self
+            .world
+            .removal_begins(self.process, Covers::key(no), Kind::Removal);
+        let begun = Instant::now();
+        let removed = self.cache.remove(&key(no)).await;
+        self.removed("remove", fence, removed, begun, BUDGET * 2);
+    }
+
+    async fn invalidate(&mut self) {
+        let parity = self.rng.usize(..2);
+        let pattern = KeyPattern::new(["row:*", "list:*"][parity]);
+        let covered = (0..KEYS).filter(|no| no % 2 == parity);
+        let covers = Covers(covered.clone().map(|no| 1 << no).sum());
+        for no in covered {
+            self.world.bump(no);
+        }
+        let fence = self
+            .world
+            .removal_begins(self.process, covers, Kind::Removal);
+        let begun = Instant::now();
+        let removed = self.cache.invalidate(&pattern).await;
+        self.removed("invalidate", fence, removed, begun, SWEEP);
+    }
+
+    async fn clear(&mut self) {
+        for no in 0..KEYS {
+            self.world.bump(no);
+        }
+        let fence = self
+            .world
+            .removal_begins(self.process, Covers::ALL, Kind::Removal);
+        let begun = Instant::now();
+        let removed = self.cache.clear().await;
+        self.removed("clear", fence, removed, begun, SWEEP);
+    }
+
+    async fn set(&mut self, no: KeyNo) {
+        let version = self.world.bump(no);
+        let begun = Instant::now();
+        let load = self
+            .world
+            .load_begins(self.process, no, Origin::Set, (0, begun));
+        let fence = self
+            .world
+            .removal_begins(self.process, Covers::key(no), Kind::Set);
+        let value = Value {
+            key: no,
+            version,
+            load,
+        };
+        let ttl = self.ttl();
+        let set = self.cache.set(&key(no), &value, ttl).await;
+        self.world.set_ends(load);
+        self.world.removal_returns(fence, None);
+        if let Err(error) = set {
+            self.world.complain(format!("a set fails: {error}"));
+        }
+        self.in_time("set", begun, BUDGET * 3);
+    }
+
+    fn removed(
+        &self,
+        what: &str,
+        fence: usize,
+        removed: Result<Invalidated, Error>,
+        begun: Instant,
+        bound: Duration,
+    ) {
+        match removed {
+            Ok(invalidated) => self.world.removal_returns(fence, Some(invalidated.reach)),
+            Err(error) => self.world.complain(format!("{what} fails: {error}")),
+        }
+        self.in_time(what, begun, bound);
+    }
+
+    fn found(&self, what: &str, look: &Look, found: Result<Option<Value>, Error>) {
+        match found {
+            Ok(Some(value)) => self.judge(what, look, value, usize::MAX),
+            Ok(None) => self.world.missed(what, look),
+            Err(error) => self.world.complain(format!("{what} fails: {error}")),
+        }
+    }
+
+    fn judge(&self, what: &str, look: &Look, value: Value, load: usize) {
+        self.world.judge(what, look, value, load == value.load);
+    }
+
+    fn within(&self, what: &str, look: &Look, bound: Duration) {
+        self.in_time(what, look.began_at, bound);
+    }
+
+    fn in_time(&self, what: &str, begun: Instant, bound: Duration) {
+        let took = begun.elapsed();
+        if took > bound + GRAIN {
+            self.world
+                .complain(format!("p{} {what} takes {took:?}", self.process));
+        }
+    }
+}
+
+/// How a load will go.
+struct Draft {
+    before: Duration,
+    after: Duration,
+    fails: bool,
+}
+
+impl Draft {
+    fn longest(&self) -> Duration {
+        self.before + self.after
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Failed;
+
+struct Loader {
+    world: Arc<World>,
+    process: usize,
+    no: KeyNo,
+    origin: Origin,
+    called: (Order, Instant),
+    draft: Draft,
+}
+
+impl Loader {
+    async fn load(self) -> Result<Value, Failed> {
+        let running = Running::begin(&self.world, self.process, self.no, self.origin, self.called);
+        sleep(self.draft.before).await;
+        let value = Value {
+            key: self.no,
+            version: self.world.version(self.no),
+            load: running.number(),
+        };
+        sleep(self.draft.after).await;
+        running.end(self.draft.fails);
+        if self.draft.fails {
+            Err(Failed)
+        } else {
+            Ok(value)
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! What has happened, in one total order, and what may be read after it.
+//!
+//! The origin counts versions; a write counts one up and then removes through a cache. Each load is written down with the
+//! moment at which it began, and the value that it brings carries its number, so that a reader can be asked: did the load
+//! of this value begin before a removal that you had to follow?
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dexter_cache::{Cache, Reach, Serving};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::report::Totals;
+
+/// For how long after its load a flight can be joined: while the fill is under way, which takes one budget at most.
+pub(crate) const FILL: Duration = Duration::from_millis(250);
+/// From this long a wait on, a caller may load although somebody else does.
+const LONG_WAIT: Duration = Duration::from_secs(4);
+
+/// What happened, and to which key.
+pub(crate) type Trace = Vec<(Option<KeyNo>, String)>;
+
+/// A moment in the order of all that happens.
+pub(crate) type Order = u64;
+pub(crate) type KeyNo = usize;
+
+/// What is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Value {
+    pub(crate) key: KeyNo,
+    pub(crate) version: u64,
+    pub(crate) load: usize,
+}
+
+/// What a removal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Covers(pub(crate) u32);
+
+impl Covers {
+    pub(crate) const ALL: Self = Self(u32::MAX);
+
+    pub(crate) fn key(key: KeyNo) -> Self {
+        Self(1 << key)
+    }
+
+    fn has(self, key: KeyNo) -> bool {
+        self.0 & (1 << key) != 0
+    }
+}
+
+/// Why a value came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Load,
+    /// A load that nobody joins and that joins nobody.
+    Apart,
+    /// A `set`.
+    Set,
+}
+
+#[derive(Debug)]
+struct Load {
+    key: KeyNo,
+    process: usize,
+    origin: Origin,
+    /// When the call came that runs it.
+    called: Order,
+    began: Order,
+    began_at: Instant,
+    ended: Option<(Order, Instant)>,
+    failed: bool,
+    /// Of a set: the backend has acknowledged it.
+    clean: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Removal,
+    /// A `set` voids loads as a removal does, in its own process.
+    Set,
+    /// It voids loads, and promises nothing about what is read.
+    Refresh,
+}
+
+#[derive(Debug)]
+struct Removal {
+    process: usize,
+    covers: Covers,
+    kind: Kind,
+    began: Order,
+    returned: Option<Order>,
+    /// From when on the other processes have to follow.
+    others: Others,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Others {
+    /// It has not returned.
+    NotYet,
+    From(Order),
+    /// When its process trusts the server again, after it has lost it so many times, and has met this run of it.
+    AtTrust {
+        losses: u64,
+        run: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Process {
+    cache: Option<Cache>,
+    losses: u64,
+    /// The run of the server that it has met last.
+    run: u64,
+}
+
+/// One caller's look, from before the call to its answer.
+pub(crate) struct Look {
+    pub(crate) process: usize,
+    pub(crate) key: KeyNo,
+    pub(crate) began: Order,
+    pub(crate) began_at: Instant,
+    losses: u64,
+    trusted: bool,
+    /// It may share a load that is under way.
+    joins: bool,
+}
+
+pub(crate) struct World {
+    state: Mutex<State>,
+    fallback_ttl: Duration,
+}
+
+struct State {
+    order: Order,
+    begun: Instant,
+    versions: Vec<u64>,
+    loads: Vec<Load>,
+    removals: Vec<Removal>,
+    processes: Vec<Process>,
+    violations: Vec<String>,
+    trace: Option<Trace>,
+    totals: Totals,
+}
+
+impl World {
+    pub(crate) fn new(
+        keys: usize,
+        processes: usize,
+        fallback_ttl: Duration,
+        trace: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            fallback_ttl,
+            state: Mutex::new(State {
+                order: 0,
+                begun: Instant::now(),
+                versions: vec![1; keys],
+                loads: Vec::new(),
+                removals: Vec::new(),
+                processes: (0..processes)
+                    .map(|_| Process {
+                        cache: None,
+                        losses: 0,
+                        run: 0,
+                    })
+                    .collect(),
+                violations: Vec::new(),
+                trace: trace.then(Vec::new),
+                totals: Totals::default(),
+            }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enlist(&self, process: usize, cache: &Cache) {
+        self.state().processes[process].cache = Some(cache.clone());
+    }
+
+    /// Lets go of the caches, and gives what was found: violations, the trace, and the counts.
+    pub(crate) fn end(&self) -> (Vec<String>, Trace, Totals) {
+        let mut state = self.state();
+        for process in &mut state.processes {
+            process.cache = None;
+        }
+        (
+            std::mem::take(&mut state.violations),
+            state.trace.take().unwrap_or_default(),
+            state.totals,
+        )
+    }
+
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Totals)) {
+        count(&mut self.state().totals);
+    }
+
+    pub(crate) fn note(&self, key: Option<KeyNo>, text: impl FnOnce() -> String) {
+        self.state().note(key, text);
+    }
+
+    pub(crate) fn complain(&self, text: String) {
+        self.state().complain(None, text);
+    }
+
+    /// The origin is written.
+    pub(crate) fn bump(&self, key: KeyNo) -> u64 {
+        let mut state = self.state();
+        state.versions[key] += 1;
+        state.versions[key]
+    }
+
+    pub(crate) fn version(&self, key: KeyNo) -> u64 {
+        self.state().versions[key]
+    }
+
+    /// A process stops trusting the server. Called by its backend.
+    pub(crate) fn lost(&self, process: usize) {
+        let mut state = self.state();
+        state.processes[process].losses += 1;
+        state.note(None, || format!("p{process} loses the server"));
+    }
+
+    /// A process has been answered by this run of the server.
+    pub(crate) fn met(&self, process: usize, run: u64) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.processes[process].run, run) != run {
+            state.note(None, || format!("p{process} meets run {run} of the server"));
+        }
+    }
+
+    /// The server may have forgotten the last writes that it has acknowledged, and is another one now. Removals of the
+    /// last minute are replayed by those who made them.
+    pub(crate) fn forgotten(&self, run: u64) {
+        let mut state = self.state();
+        state.tick();
+        let State {
+            removals,
+            processes,
+            ..
+        } = &mut *state;
+        for removal in removals {
+            if !matches!(removal.others, Others::NotYet) {
+                let process = &processes[removal.process];
+                let losses = process.losses + u64::from(process.trusts());
+                removal.others = Others::AtTrust { losses, run };
+            }
+        }
+        // A set is a write like any other: what was there before may be there again.
+        state
+            .removals
+            .retain(|removal| removal.kind != Kind::Set || removal.returned.is_none());
+    }
+}
+
+impl State {
+    /// The next moment; a good one to see who trusts the server again.
+    fn tick(&mut self) -> Order {
+        self.order += 1;
+        let order = self.order;
+        for removal in &mut self.removals {
+            if let Others::AtTrust { losses, run } = removal.others {
+                let process = &self.processes[removal.process];
+                if process.losses >= losses && process.run >= run && process.trusts() {
+                    removal.others = Others::From(order);
+                }
+            }
+        }
+        order
+    }
+
+    fn note(&mut self, key: Option<KeyNo>, text: impl FnOnce() -> String) {
+        let (order, at) = (self.order, self.begun.elapsed());
+        if let Some(trace) = &mut self.trace {
+            trace.push((key, format!("{order:>6} {at:>12?}  {}", text())));
+        }
+    }
+
+    fn complain(&mut self, key: Option<KeyNo>, text: String) {
+        self.note(key, || format!("VIOLATION {text}"));
+        self.violations.push(text);
+    }
+}
+
+impl Process {
+    fn trusts(&self) -> bool {
+        self.cache
+            .as_ref()
+            .is_some_and(|cache| cache.health().serving == Serving::Backend)
+    }
+}
+
+/// Loads.
+impl World {
+    /// A load begins, in a call that has waited since `called`.
+    pub(crate) fn load_begins(
+        &self,
+        process: usize,
+        key: KeyNo,
+        origin: Origin,
+        called: (Order, Instant),
+    ) -> usize {
+        let mut state = self.state();
+        let began = state.tick();
+        let number = state.loads.len();
+        if origin == Origin::Load {
+            state.totals.loads += 1;
+            if called.1.elapsed() < LONG_WAIT
+                && let Some(other) = state.twin(process, key)
+            {
+                state.complain(
+                    Some(key),
+                    format!(
+                        "single flight: p{process} begins load {number} of k{key} while load {other} runs"
+                    ),
+                );
+            }
+        }
+        state.loads.push(Load {
+            key,
+            process,
+            origin,
+            called: called.0,
+            began,
+            began_at: Instant::now(),
+            ended: None,
+            failed: false,
+            clean: false,
+        });
+        state.note(Some(key), || {
+            format!("p{process} load {number} of k{key} begins ({origin:?})")
+        });
+        number
+    }
+
+    pub(crate) fn load_ends(&self, number: usize, how: &str, failed: bool) {
+        let mut state = self.state();
+        let order = state.tick();
+        let load = &mut state.loads[number];
+        load.ended = Some((order, Instant::now()));
+        load.failed = failed;
+        let (process, key) = (load.process, load.key);
+        state.note(Some(key), || format!("p{process} load {number} {how}"));
+    }
+
+    /// A set has returned; whether the server has it is known by whether its process still trusts it.
+    pub(crate) fn set_ends(&self, number: usize) {
+        {
+            let mut state = self.state();
+            let process = state.loads[number].process;
+            let clean = state.processes[process].trusts();
+            state.loads[number].clean = clean;
+        }
+        self.load_ends(number, "is set", false);
+    }
+}
+
+impl State {
+    /// Another load of the key in the process that a new one should have joined.
+    fn twin(&self, process: usize, key: KeyNo) -> Option<usize> {
+        let here = |load: &Load| load.process == process && load.key == key;
+        let running = self
+            .loads
+            .iter()
+            .rposition(|load| here(load) && load.origin == Origin::Load && load.ended.is_none())?;
+        // Its flight may have begun under a fence that was lowered before the load began.
+        let since = self.loads[running].called;
+        let voided = self.removals.iter().any(|removal| {
+            removal.process == process
+                && removal.covers.has(key)
+                && removal.returned.is_none_or(|returned| returned > since)
+        });
+        // Callers of a load that fails try for themselves, a few at once.
+        let failed = self
+            .loads
+            .iter()
+            .any(|load| here(load) && load.failed && load.began_at.elapsed() < LONG_WAIT * 2);
+        (!voided && !failed).then_some(running)
+    }
+}
+
+/// Removals.
+impl World {
+    pub(crate) fn removal_begins(&self, process: usize, covers: Covers, kind: Kind) -> usize {
+        let mut state = self.state();
+        let began = state.tick();
+        let number = state.removals.len();
+        if kind == Kind::Removal {
+            state.totals.invalidations += 1;
+            let met = state
+                .loads
+                .iter()
+                .any(|load| load.ended.is_none() && covers.has(load.key));
+            state.totals.met_a_load += u64::from(met);
+        }
+        state.removals.push(Removal {
+            process,
+            covers,
+            kind,
+            began,
+            returned: None,
+            others: Others::NotYet,
+        });
+        let key = (covers.0.count_ones() == 1).then(|| covers.0.trailing_zeros() as usize);
+        state.note(key, || {
+            format!(
+                "p{process} {kind:?} {number} of {:b} begins",
+                covers.0 & 0xFFFF
+            )
+        });
+        // The number is its moment: entries may be dropped.
+        usize::try_from(began).unwrap_or(0)
+    }
+
+    pub(crate) fn removal_returns(&self, began: usize, reach: Option<Reach>) {
+        let mut state = self.state();
+        let returned = state.tick();
+        let Some(at) = state
+            .removals
+            .iter()
+            .position(|removal| removal.began == began as u64)
+        else {
+            return;
+        };
+        let process = state.removals[at].process;
+        let losses = state.processes[process].losses;
+        let trusts = state.processes[process].trusts();
+        let removal = &mut state.removals[at];
+        removal.returned = Some(returned);
+        let key = (removal.covers.0.count_ones() == 1)
+            .then(|| removal.covers.0.trailing_zeros() as usize);
+        if removal.kind == Kind::Removal {
+            removal.others = match reach {
+                Some(Reach::Applied) => Others::From(returned),
+                Some(_) if trusts => Others::From(returned),
+                Some(_) => Others::AtTrust { losses, run: 0 },
+                None => Others::NotYet,
+            };
+        }
+        let covers = removal.covers.0 & 0xFFFF;
+        if reach == Some(Reach::Journaled) {
+            state.totals.journaled += 1;
+        }
+        state.note(key, || {
+            format!("p{process} removal of {covers:b} begun at {began} returns: {reach:?}")
+        });
+    }
+}
+
+impl Look {
+    pub(crate) fn called(&self) -> (Order, Instant) {
+        (self.began, self.began_at)
+    }
+}
+
+/// Reads.
+impl World {
+    pub(crate) fn look(&self, process: usize, key: KeyNo, joins: bool) -> Look {
+        let mut state = self.state();
+        let began = state.tick();
+        state.totals.calls += 1;
+        let of = &state.processes[process];
+        Look {
+            process,
+            key,
+            began,
+            began_at: Instant::now(),
+            losses: of.losses,
+            trusted: of.trusts(),
+            joins,
+        }
+    }
+
+    /// What a call was answered. `loaded` is the load that the call itself ran.
+    pub(crate) fn judge(&self, what: &str, look: &Look, value: Value, loaded: bool) {
+        let mut state = self.state();
+        state.tick();
+        let Look { process, key, .. } = *look;
+        state.totals.hits += u64::from(!loaded);
+        state.note(Some(key), || {
+            format!(
+                "p{process} {what} of k{key} begun at {} gives version {} of load {}",
+                look.began, value.version, value.load
+            )
+        });
+        if value.key != key || value.version > state.versions[key] {
+            state.complain(
+                Some(key),
+                format!("p{process} {what} of k{key} gives {value:?}"),
+            );
+            return;
+        }
+        if let Some(clause) = state.violated(look, value, self.fallback_ttl) {
+            let text = format!(
+                "{clause}: p{process} {what} of k{key}, begun at {}, gives version {} of load {}, begun at {}",
+                look.began, value.version, value.load, state.loads[value.load].began
+            );
+            state.complain(Some(key), text);
+        }
+    }
+
+    pub(crate) fn missed(&self, what: &str, look: &Look) {
+        let mut state = self.state();
+        state.tick();
+        let Look { process, key, .. } = *look;
+        state.note(Some(key), || {
+            format!("p{process} {what} of k{key}: nothing")
+        });
+    }
+}
+
+impl State {
+    fn violated(&self, look: &Look, value: Value, fallback_ttl: Duration) -> Option<String> {
+        let load = &self.loads[value.load];
+        self.removals.iter().find_map(|removal| {
+            if !removal.covers.has(look.key) || !removal.came_after(load) {
+                return None;
+            }
+            let at = removal.began;
+            if removal.process == look.process {
+                let binds = removal.kind != Kind::Refresh
+                    && removal
+                        .returned
+                        .is_some_and(|returned| returned < look.began);
+                return binds.then(|| format!("clause (a), {:?} begun at {at}", removal.kind));
+            }
+            let Others::From(from) = removal.others else {
+                return None;
+            };
+            let binds = from < look.began && !self.is_excused(look, load, fallback_ttl);
+            binds.then(|| {
+                format!(
+                    "clause (b) or (c), removal by p{} begun at {at}",
+                    removal.process
+                )
+            })
+        })
+    }
+
+    /// Whether a process may go on giving the value of its own load although another one has removed it.
+    fn is_excused(&self, look: &Look, load: &Load, fallback_ttl: Duration) -> bool {
+        if load.process != look.process {
+            return false;
+        }
+        let Some((_, ended)) = load.ended else {
+            return look.joins;
+        };
+        // It was under way, up to the end of its fill, and could be shared.
+        if look.joins && look.began_at <= ended + FILL {
+            return true;
+        }
+        // It is in the memory of a process that has lost the server.
+        let of = &self.processes[look.process];
+        let lost = !look.trusted || of.losses != look.losses || !of.trusts();
+        lost && Instant::now() <= ended + fallback_ttl
+    }
+}
+
+impl Removal {
+    /// Whether what `load` brought is older than this.
+    fn came_after(&self, load: &Load) -> bool {
+        match load.origin {
+            Origin::Load | Origin::Apart => load.began < self.began,
+            // Two writes at once: either may come last. One whose fate is not known may come later in other processes, until
+            // its own process has replayed its removal.
+            Origin::Set => {
+                self.kind == Kind::Removal
+                    && load.ended.is_some_and(|(ended, _)| ended < self.began)
+                    && (load.clean || load.process == self.process)
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+use dexter_cache::invalidates;
+
+#[invalidates(pattern = "get:*", before, if = *result > id)]
+async fn write(id: u64) -> Result<u64, String> {
+    Ok(id)
+}
+
+fn main() {}

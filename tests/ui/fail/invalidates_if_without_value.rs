@@ -1,0 +1,8 @@
+use dexter_cache::invalidates;
+
+#[invalidates(pattern = "get:*", if)]
+async fn write(id: u64) -> Result<u64, String> {
+    Ok(id)
+}
+
+fn main() {}
