@@ -4,6 +4,7 @@
 //! A server or a proxy lives as long as its handle: keep it in a local variable of the test.
 
 mod cut;
+mod fake;
 mod monitor;
 mod port;
 mod proxy;
@@ -12,6 +13,7 @@ mod resp;
 mod silent;
 
 pub use cut::cut_off;
+pub use fake::FakeRedis;
 pub use monitor::{Monitor, Seen};
 pub use proxy::Proxy;
 pub use redis::RedisServer;

@@ -7,8 +7,10 @@ mod drills;
 mod foreign;
 mod forgetful;
 mod leases;
+mod reentrant;
 mod stampede;
 mod strange_values;
+mod tiered;
 mod two_processes;
 mod writers;
 

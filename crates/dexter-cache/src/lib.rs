@@ -242,7 +242,7 @@ pub use dexter_cache_derive::cached;
 pub use dexter_cache_derive::invalidates;
 pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
-pub use health::{Health, Serving};
+pub use health::{Breaker, CacheMode, Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;

@@ -163,8 +163,9 @@ impl Tier {
             self.trip(&lost);
             return Err(lost);
         }
-        self.recovered_at
-            .store(self.since_birth(Instant::now()), Ordering::Relaxed);
+        let now = self.since_birth(Instant::now());
+        self.recovered_at.store(now, Ordering::Relaxed);
+        self.last_recovery.store(now.max(1), Ordering::Relaxed);
         // Nobody reads memory any more. A load that saw the outage may just be storing into it: after this, none does.
         self.flights.settle();
         self.fallback.clear();
@@ -176,6 +177,13 @@ impl Tier {
             rest.done();
         }
         Ok(())
+    }
+
+    /// How long ago the backend came into use last.
+    pub(crate) fn recovered(&self) -> Option<Duration> {
+        let then = self.last_recovery.load(Ordering::Relaxed);
+        let now = self.since_birth(Instant::now());
+        (then > 0).then(|| Duration::from_nanos(now.saturating_sub(then)))
     }
 
     async fn replay(&self, batch: &[Entry]) -> Result<(), Error> {

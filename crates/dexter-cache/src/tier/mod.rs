@@ -96,7 +96,10 @@ pub(crate) struct Tier {
     wake: Notify,
     attempts: AtomicU32,
     recoveries: AtomicU64,
+    /// When the backend came into use last; 0 once an outage has followed that is not taken for the same.
     recovered_at: AtomicU64,
+    /// The same, for people: 0 only before the first time.
+    last_recovery: AtomicU64,
     clock_read_at: AtomicU64,
 }
 
@@ -141,6 +144,7 @@ impl Tier {
             attempts: AtomicU32::new(0),
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
+            last_recovery: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
         });
         tier.begin_watching();

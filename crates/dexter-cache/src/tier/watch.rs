@@ -78,7 +78,6 @@ impl Tier {
     }
 
     /// Whether what is known of the backend holds until a change is told.
-    #[allow(dead_code, reason = "used where something is remembered")]
     pub(crate) fn is_watching(&self) -> bool {
         self.watched.telling.load(Ordering::SeqCst) && self.is_trusted()
     }
