@@ -9,7 +9,9 @@ use dexter_cache::{
 };
 use tokio::sync::Notify;
 
-use crate::cancel::{cut_off, some_awaits};
+use support::cut_off;
+
+use crate::cancel::some_awaits;
 
 const MINUTE: Ttl = Ttl::secs(60);
 

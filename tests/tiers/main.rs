@@ -10,6 +10,7 @@ mod leases;
 mod reentrant;
 mod stampede;
 mod strange_values;
+mod tags;
 mod tiered;
 mod two_processes;
 mod writers;

@@ -14,7 +14,9 @@ use crate::signature::{Arg, Function};
 use crate::template::Template;
 use crate::{names, options};
 
-const KNOWN: &[&str] = &["pattern", "key", "before", "always", "if", "cache", "crate"];
+const KNOWN: &[&str] = &[
+    "tag", "pattern", "key", "before", "always", "if", "cache", "crate",
+];
 
 #[derive(Default)]
 pub(crate) struct InvalidatesArgs {
@@ -29,6 +31,7 @@ pub(crate) struct InvalidatesArgs {
 pub(crate) enum Target {
     /// A call, as of the cached function itself.
     Call(Expr),
+    Tag(LitStr),
     Pattern(LitStr),
     Key(LitStr),
 }
@@ -67,6 +70,11 @@ fn is_last(input: ParseStream<'_>) -> bool {
 fn option(args: &mut InvalidatesArgs, input: ParseStream<'_>) -> Result<()> {
     let name = input.call(Ident::parse_any)?;
     match name.to_string().as_str() {
+        "tag" => args.targets.push(Target::Tag(options::text(
+            &name,
+            input,
+            "tag = \"issue:{id}\"",
+        )?)),
         "pattern" => args.targets.push(Target::Pattern(options::text(
             &name,
             input,
@@ -158,8 +166,13 @@ impl Resolved {
                 let key = call_of_key(call, function)?;
                 (quote!(#targets.key(#key);), call.to_token_stream())
             }
+            Target::Tag(text) => {
+                let template = Template::new(text, "a tag, such as \"issue:{id}\"", known)?;
+                let text = template.tokens(private);
+                (quote!(#targets.tag(#text);), template.mentioned())
+            }
             Target::Pattern(text) => {
-                let template = Template::new(text, known)?;
+                let template = Template::new(text, "keys, such as \"list_issues:*\"", known)?;
                 let text = template.tokens(private);
                 (
                     quote!(#targets.pattern(#text.pattern());),
@@ -167,7 +180,7 @@ impl Resolved {
                 )
             }
             Target::Key(text) => {
-                let template = Template::new(text, known)?;
+                let template = Template::new(text, "a key, such as \"get_issue:id={id}\"", known)?;
                 let text = template.tokens(private);
                 (quote!(#targets.key(#text.key());), template.mentioned())
             }

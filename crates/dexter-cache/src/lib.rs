@@ -216,6 +216,7 @@ mod share;
 mod site;
 mod stats;
 mod sync;
+mod tag;
 mod target;
 mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
@@ -247,5 +248,5 @@ pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;
 pub use stats::{Counts, Stats};
-pub use target::{Invalidated, Reach};
+pub use target::{Clear, Invalidated, Reach};
 pub use ttl::Ttl;

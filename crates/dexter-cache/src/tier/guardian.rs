@@ -193,11 +193,10 @@ impl Tier {
                 Entry::Under(_) => None,
             })
         };
-        let targets_of_keys: Vec<Target> = targets()
-            .filter(|target| matches!(target, Target::Key(_)))
-            .cloned()
-            .collect();
-        for chunk in self.full_keys(&targets_of_keys).chunks(BATCH) {
+        let all: Vec<Target> = targets().cloned().collect();
+        let mut keys = self.reserved_keys(&all);
+        keys.append(&mut self.full_keys(&all));
+        for chunk in keys.chunks(BATCH) {
             let chunk: Vec<&str> = chunk.iter().map(super::as_str).collect();
             match deadline(REPLAY_BUDGET, self.backend.remove(&chunk)).await {
                 // One key that may not be removed must not keep the others.
@@ -213,9 +212,10 @@ impl Tier {
         }
         for target in targets() {
             match target {
-                Target::Key(_) => {}
+                Target::Key(_) | Target::Tag(_) => {}
+                Target::Everything | Target::Freshness if self.has_epoch() => {}
                 Target::Pattern(pattern) => self.unless_refused(self.sweep(pattern).await)?,
-                Target::Everything => {
+                Target::Everything | Target::Freshness => {
                     self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
                 }
             }
@@ -256,8 +256,11 @@ impl Tier {
         let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
             // A name or a proxy may lead to another server now.
-            Ok(pong) if self.recognize(&pong).is_ok() => self.set_clock(&pong),
-            Ok(_) => {}
+            Ok(pong) => {
+                if self.recognize(&pong).is_ok() {
+                    self.set_clock(&pong);
+                }
+            }
             // One unanswered ping on a quiet connection is enough: nothing else says that the backend is there.
             Err(error) if quiet => self.trip(&error),
             Err(_) => {}

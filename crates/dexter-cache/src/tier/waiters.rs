@@ -131,13 +131,14 @@ mod tests {
             max_value: 1,
             trust_snapshot: false,
             tiered: true,
+            clock: crate::clock::Clock::default(),
+            guards: crate::guard::Guards::default(),
         };
         Tier::new(
             Arc::new(crate::backend::MemoryBackend::new(1)),
             config,
-            crate::flight::Flights::new(),
+            crate::flight::Flights::new(crate::guard::Guards::default()),
             &crate::backend::memory::MemoryLimits::Entries(1),
-            &crate::clock::Clock::default(),
         )
     }
 
