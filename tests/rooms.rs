@@ -29,7 +29,7 @@ const ROOMS: &[&[&str]] = &[
     ],
     &["pattern"],
     &["key"],
-    &["clock", "error", "sync", "telemetry"],
+    &["clock", "error", "guard", "sync", "telemetry"],
 ];
 
 #[test]

@@ -195,3 +195,26 @@ async fn keys_look_as_they_are_written() {
         block_in_place(|| server.cli(&["FLUSHALL"]));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_transaction_removes_is_one_command_after_it() {
+    let server = RedisServer::start();
+    let cache = patient(&server).await;
+    let mut monitor = server.monitor();
+    let transaction = cache.deferred(async {
+        for id in 1..4 {
+            cache.remove(&key("deferred", id)).await?;
+            cache.remove(&key("deferred", 1)).await?;
+        }
+        assert_eq!(
+            names(&asked(&mut monitor)),
+            [""; 0],
+            "nothing before it ends"
+        );
+        Ok::<_, dexter_cache::Error>(())
+    });
+    transaction.await.unwrap();
+    let asked = asked(&mut monitor);
+    assert_eq!(names(&asked), ["UNLINK"]);
+    assert_eq!(asked[0].len(), 4, "{asked:?}");
+}

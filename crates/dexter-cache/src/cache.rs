@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::Flights;
 use crate::global::{self, Scope};
-use crate::health::{Health, Serving};
+use crate::health::{Breaker, CacheMode, Health, Serving};
 use crate::key::Key;
 use crate::load::Inline;
 use crate::pattern::KeyPattern;
@@ -448,13 +448,22 @@ impl Inner {
         let Some(tier) = &self.tier else {
             return Health::memory();
         };
+        let (serving, breaker) = if tier.is_trusted() {
+            (Serving::Backend, Breaker::Closed)
+        } else {
+            (Serving::Memory, Breaker::Open)
+        };
         Health {
             backend: Some(tier.backend_name()),
-            serving: if tier.is_trusted() {
-                Serving::Backend
+            serving,
+            mode: if tier.config.tiered {
+                CacheMode::Tiered
             } else {
-                Serving::Memory
+                CacheMode::Shared
             },
+            breaker,
+            recovered: tier.recovered(),
+            watching: tier.is_watching(),
             journaled: tier.journal_len(),
             clock_offset_ms: tier.clock_offset(),
         }

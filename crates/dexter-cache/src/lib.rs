@@ -218,6 +218,11 @@ mod deferred;
 mod error;
 mod flight;
 mod global;
+#[cfg_attr(
+    not(feature = "test-util"),
+    expect(unreachable_pub, reason = "tests turn guards off, nobody else")
+)]
+mod guard;
 mod health;
 #[cfg(feature = "http")]
 pub mod http;
@@ -265,7 +270,7 @@ pub use dexter_cache_derive::cached;
 pub use dexter_cache_derive::invalidates;
 pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
-pub use health::{Health, Serving};
+pub use health::{Breaker, CacheMode, Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;

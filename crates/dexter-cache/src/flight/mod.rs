@@ -34,6 +34,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::part::Arrival;
 
 use crate::clock::Nanos;
+use crate::guard::Guards;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
@@ -63,6 +64,7 @@ pub(crate) enum Landed {
 
 /// All loads of one cache that are under way.
 pub(crate) struct Flights {
+    guards: Guards,
     shards: Box<[Mutex<Shard>]>,
     /// Fences over more than one key. Few and short-lived, so a list.
     standing: RwLock<Vec<Arc<Target>>>,
@@ -141,8 +143,9 @@ pub(crate) enum Waited {
 }
 
 impl Flights {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(guards: Guards) -> Arc<Self> {
         Arc::new(Self {
+            guards,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             standing: RwLock::default(),
             standing_count: AtomicUsize::new(0),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 
 use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tag::{Marks, Moves, TagId};
@@ -80,9 +81,10 @@ impl Ticket {
                 .iter()
                 .any(|flight| Arc::ptr_eq(flight, &self.flight))
         };
-        !self.flight.fenced.load(Ordering::Relaxed)
+        let open = !self.flight.fenced.load(Ordering::Relaxed)
             && self.flight.marks.are_valid()
-            && shard.get(&self.key).is_some_and(in_the_map)
+            && shard.get(&self.key).is_some_and(in_the_map);
+        open || !self.flights.guards.stands(Guard::LocalFence)
     }
 
     /// Says that what the flight brings has tags that were not known when it began. Before it lands.

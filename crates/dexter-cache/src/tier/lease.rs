@@ -17,6 +17,7 @@ use super::tokens::{Labels, Seen};
 use super::{Asked, Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tag::TagId;
@@ -84,6 +85,16 @@ pub(crate) struct Look<'a, T> {
     pub(crate) patience: Duration,
     /// Called once for each thing found that cannot be used.
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
+}
+
+impl<T> Look<'_, T> {
+    /// Notes that a lease is asked for; `false` if one has been for this flight already.
+    ///
+    /// Callers of a load that failed load at once, under one lease. If that lease is gone, it was removed with the key: taken
+    /// again under the same name, it would let a load store that began before the removal.
+    fn asks_first(&self) -> bool {
+        !self.leased.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Sees to a lease whose task is cut off, by the end of its runtime: the connection ends with that runtime, and before
@@ -164,9 +175,11 @@ impl Tier {
         if !self.compares() {
             return self.leased(look, None, seen, budget).await;
         }
+        if !look.asks_first() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
-        look.leased.store(true, Ordering::Relaxed);
         let lease = (bytes, self.config.lease_ttl);
         let (outcome, labels) = self
             .set_lease((look.key, look.tags), lease, When::Absent, seen, budget)
@@ -176,9 +189,14 @@ impl Tier {
                 stamp: Some(stamp),
                 labels,
             }))),
-            // Somebody was faster. Their value may be there already.
-            SetOutcome::Refused(Some(bytes)) => self.step_over(look, bytes, seen, budget).await,
-            SetOutcome::Refused(None) => Ok(Step::Again),
+            SetOutcome::Refused(found) => {
+                look.leased.store(false, Ordering::Relaxed);
+                match found {
+                    // Somebody was faster. Their value may be there already.
+                    Some(bytes) => self.step_over(look, bytes, seen, budget).await,
+                    None => Ok(Step::Again),
+                }
+            }
         }
     }
 
@@ -261,6 +279,9 @@ impl Tier {
         if !self.compares() {
             return self.leased(look, None, seen, budget).await;
         }
+        if !look.asks_first() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
         let now = self.backend_ms();
         let until = now.saturating_add(millis(self.config.lease_ttl));
         let kept = keep.and_then(|times| {
@@ -272,7 +293,6 @@ impl Tier {
         let (bytes, ttl) =
             kept.unwrap_or_else(|| (wire::lease(look.token, now, until), self.config.lease_ttl));
         let stamp = stamp_of(&bytes);
-        look.leased.store(true, Ordering::Relaxed);
         let when = When::Matches(wire::stamp(found));
         let (outcome, labels) = self
             .set_lease((look.key, look.tags), (bytes, ttl), when, seen, budget)
@@ -282,7 +302,10 @@ impl Tier {
                 stamp: Some(stamp),
                 labels,
             }))),
-            SetOutcome::Refused(_) => Ok(Step::Again),
+            SetOutcome::Refused(_) => {
+                look.leased.store(false, Ordering::Relaxed);
+                Ok(Step::Again)
+            }
         }
     }
 
@@ -301,9 +324,12 @@ impl Tier {
                 .await
                 .map(|_| true);
         };
-        let stored = self
-            .set(key, value.clone(), ttl, When::Matches(stamp), budget)
-            .await;
+        let when = if self.config.guards.stands(Guard::CompareAndSet) {
+            When::Matches(stamp)
+        } else {
+            When::Always
+        };
+        let stored = self.set(key, value.clone(), ttl, when, budget).await;
         match stored {
             Ok(outcome) => Ok(outcome == SetOutcome::Stored),
             // A user without the right to run scripts. From now on loads are single in a process only.

@@ -45,6 +45,7 @@ use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
+use crate::guard::{Guard, Guards};
 use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::target::{Invalidated, Reach, Target};
@@ -65,6 +66,7 @@ pub(crate) struct TierConfig {
     pub(crate) trust_snapshot: bool,
     /// What time it is on this machine.
     pub(crate) clock: Clock,
+    pub(crate) guards: Guards,
     /// Entries that were read stay in memory.
     pub(crate) tiered: bool,
 }
@@ -99,7 +101,10 @@ pub(crate) struct Tier {
     wake: Notify,
     attempts: AtomicU32,
     recoveries: AtomicU64,
+    /// When the backend came into use last; 0 once an outage has followed that is not taken for the same.
     recovered_at: AtomicU64,
+    /// The same, for people: 0 only before the first time.
+    last_recovery: AtomicU64,
     clock_read_at: AtomicU64,
 }
 
@@ -145,6 +150,7 @@ impl Tier {
             attempts: AtomicU32::new(0),
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
+            last_recovery: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
         });
         tier.begin_watching();
@@ -265,7 +271,7 @@ impl Tier {
     pub(crate) fn write_down(&self, targets: &[Target]) -> bool {
         let mut journal = self.journal();
         let away = self.breaker.is_open();
-        if away {
+        if away && self.config.guards.stands(Guard::Journal) {
             let overflowed = journal.has_overflowed();
             for target in targets {
                 journal.push(target.clone());
@@ -302,29 +308,30 @@ impl Tier {
                 .run(&mut self.budget(), self.backend.remove(&batch))
                 .await?;
         }
-        for target in targets {
-            removed += match target {
-                Target::Key(_) | Target::Tag(_) => 0,
-                Target::Pattern(pattern) => self.sweep_for_caller(pattern).await?,
+        let patterns: Vec<KeyPattern> = targets
+            .iter()
+            .filter_map(|target| match target {
+                Target::Key(_) | Target::Tag(_) => None,
+                Target::Pattern(pattern) => Some(pattern.clone()),
                 // Done, by the epoch.
-                Target::Everything if self.has_epoch() => 0,
-                Target::Freshness if self.has_epoch() => {
-                    self.expire_everything().await?;
-                    0
-                }
-                Target::Everything | Target::Freshness => {
-                    self.sweep_for_caller(&KeyPattern::new("*")).await?
-                }
-            };
+                Target::Everything | Target::Freshness if self.has_epoch() => None,
+                Target::Everything | Target::Freshness => Some(KeyPattern::new("*")),
+            })
+            .collect();
+        if self.has_epoch() && targets.contains(&Target::Freshness) {
+            self.expire_everything().await?;
+        }
+        if !patterns.is_empty() {
+            // A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
+            // deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
+            let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
+            // The ping may have made a connection anew, and to another server.
+            self.recognize(&pong)?;
+        }
+        for pattern in &patterns {
+            removed += self.unless_opened(None, self.sweep(pattern)).await?;
         }
         Ok(removed)
-    }
-
-    /// A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
-    /// deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
-    async fn sweep_for_caller(&self, pattern: &KeyPattern) -> Result<u64, Error> {
-        self.run(&mut self.budget(), self.backend.ping()).await?;
-        self.unless_opened(None, self.sweep(pattern)).await
     }
 
     fn full_keys(&self, targets: &[Target]) -> Vec<FullKey> {

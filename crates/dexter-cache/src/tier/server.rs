@@ -17,6 +17,7 @@ use super::journal::{Entry, Journal};
 use super::sweep::RESERVED;
 use crate::backend::{Pong, SetOutcome, When};
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -122,7 +123,7 @@ impl Server {
     }
 
     /// Whether `pong` comes from another server than the one that is trusted.
-    pub(super) fn is_other(&self, pong: &Pong) -> bool {
+    fn is_other(&self, pong: &Pong) -> bool {
         self.meet(pong, Duration::ZERO) != Acquaintance::Same
     }
 
@@ -138,6 +139,16 @@ impl Server {
 }
 
 impl Tier {
+    /// Stops trusting a backend that is another server by now: it has to be told first what it may have forgotten.
+    pub(super) fn recognize(&self, pong: &Pong) -> Result<(), Error> {
+        if !self.server.is_other(pong) || !self.config.guards.stands(Guard::RunId) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::NotReady, "another server answers");
+        self.trip(&error);
+        Err(error)
+    }
+
     /// Writes down what the server that answers may have forgotten, and sees to it that what it may have kept by mistake
     /// is removed.
     ///
@@ -148,7 +159,7 @@ impl Tier {
         let now = self.since_birth(Instant::now());
         let away_for = Duration::from_nanos(now.saturating_sub(self.breaker.last_success()));
         let who = self.server.meet(pong, away_for);
-        if who == Acquaintance::Same {
+        if who == Acquaintance::Same || !self.config.guards.stands(Guard::RunId) {
             return Ok(());
         }
         {

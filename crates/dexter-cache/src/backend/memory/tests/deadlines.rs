@@ -229,7 +229,7 @@ async fn a_backend_ends_a_value_at_its_ttl_by_the_clock_and_not_a_nanosecond_bef
         let value = bytes::Bytes::from_static(b"value");
         let set = backend.set("a", value, ttl, When::Always).await;
         assert_eq!(set.expect("memory never fails"), SetOutcome::Stored);
-        hand.pass(counted - nanosecond);
+        hand.pass(counted.saturating_sub(nanosecond));
         assert!(
             backend
                 .get("a")
