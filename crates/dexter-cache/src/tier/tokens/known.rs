@@ -42,6 +42,10 @@ pub(super) struct Fact<T> {
 
 /// What the replies to one call have told; the inner `None` is "there is none".
 #[derive(Debug, Default)]
+#[expect(
+    clippy::option_option,
+    reason = "not asked, asked and not there, there"
+)]
 pub(crate) struct Seen {
     pub(super) epoch: Option<Option<u64>>,
     pub(super) counter: Option<Option<u128>>,
@@ -57,6 +61,7 @@ pub(super) enum Name {
 }
 
 impl Seen {
+    #[expect(clippy::option_option, reason = "as in the fields")]
     pub(super) fn tag(&self, tag: TagId) -> Option<Option<u128>> {
         self.tags
             .iter()
