@@ -332,7 +332,7 @@ pub(super) mod tests {
         let world = World::new(true);
         world.keep(&world.ask());
         let asked = world.tier.moment();
-        world.clock.advance(BOUND - Duration::from_millis(1));
+        world.clock.advance(Duration::from_millis(2_499));
         assert!(world.answers());
         world.clock.advance(Duration::from_millis(1));
         assert!(!world.answers());
@@ -350,9 +350,7 @@ pub(super) mod tests {
         world.clock.advance(Duration::from_secs(2));
         world.lose();
         assert!(world.answers());
-        world
-            .clock
-            .advance(FALLBACK - Duration::from_secs(2) - Duration::from_millis(1));
+        world.clock.advance(Duration::from_millis(27_999));
         assert!(world.answers());
         world.clock.advance(Duration::from_millis(1));
         assert!(!world.answers());
@@ -379,9 +377,7 @@ pub(super) mod tests {
         let asked = world.ask();
         world.clock.advance(Duration::from_secs(1));
         world.keep(&asked);
-        world
-            .clock
-            .advance(BOUND - Duration::from_secs(1) - Duration::from_millis(1));
+        world.clock.advance(Duration::from_millis(1_499));
         assert!(world.answers());
         world.clock.advance(Duration::from_millis(1));
         assert!(!world.answers());
