@@ -132,7 +132,8 @@
 //! ([`Health::watching`] shows it). A caller that waits for another process's load wakes up when Redis tells of it.
 //!
 //! **When `redis` is the better choice.** Each fill is announced to *every* process, whether it uses the key or not, at most
-//! twice: the lease, and the value. (A `set`, a removal, an expiry: once. A read: never.) So
+//! twice: the lease, and the value. (A load longer than a third of [`lease_ttl`](CacheBuilder::lease_ttl): once more
+//! for each further third. A `set`, a removal, an expiry: once. A read: never.) So
 //!
 //! ```text
 //! messages a second = fills a second × processes × 2
