@@ -25,11 +25,11 @@ const ROOMS: &[&[&str]] = &[
     &["site", "record", "stats", "background"],
     &["backend"],
     &[
-        "shape", "share", "wire", "target", "health", "ttl", "policy",
+        "shape", "share", "wire", "target", "health", "ttl", "policy", "tag",
     ],
     &["pattern"],
     &["key"],
-    &["clock", "error", "sync", "telemetry"],
+    &["clock", "error", "guard", "sync", "telemetry"],
 ];
 
 #[test]

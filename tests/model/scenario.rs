@@ -18,7 +18,7 @@ use crate::world::{KeyNo, Order, Origin, Trace, World};
 pub(crate) const KEYS: usize = 6;
 const HOUR_MS: i64 = 3_600_000;
 /// By when everything has to be well again, once nothing is broken any more.
-const RECOVERY: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(45);
 
 /// What a seed came to.
 #[derive(Default)]
@@ -221,6 +221,8 @@ async fn strike(plan: &Plan, world: &World, server: &SimServer, rng: &mut Rng, k
 
 /// Waits until every process trusts the server, and what was late has come.
 async fn settle(world: &World, caches: &[Cache]) {
+    // Longer than it takes to notice the last fault, and than anything is late.
+    sleep(Duration::from_millis(4_500)).await;
     let well = async {
         while !caches.iter().all(|cache| {
             let health = cache.health();
@@ -235,7 +237,6 @@ async fn settle(world: &World, caches: &[Cache]) {
             "not well {RECOVERY:?} after the last fault: {health:?}"
         ));
     }
-    sleep(Duration::from_secs(4)).await;
 }
 
 /// Each process looks at every key, when all is quiet.

@@ -308,7 +308,7 @@ impl World {
         if origin == Origin::Load {
             state.totals.loads += 1;
             if called.1.elapsed() < LONG_WAIT
-                && let Some(other) = state.twin(process, key)
+                && let Some(other) = state.twin(process, key, called.0)
             {
                 state.complain(
                     Some(key),
@@ -359,14 +359,14 @@ impl World {
 
 impl State {
     /// Another load of the key in the process that a new one should have joined.
-    fn twin(&self, process: usize, key: KeyNo) -> Option<usize> {
+    fn twin(&self, process: usize, key: KeyNo, called: Order) -> Option<usize> {
         let here = |load: &Load| load.process == process && load.key == key;
         let running = self
             .loads
             .iter()
             .rposition(|load| here(load) && load.origin == Origin::Load && load.ended.is_none())?;
-        // Its flight may have begun under a fence that was lowered before the load began.
-        let since = self.loads[running].called;
+        // Either flight may have been voided while its caller still waited to load.
+        let since = self.loads[running].called.min(called);
         let voided = self.removals.iter().any(|removal| {
             removal.process == process
                 && removal.covers.has(key)

@@ -2,6 +2,7 @@
 
 mod budget;
 mod commands;
+mod deferred;
 mod drills;
 mod foreign;
 mod forgetful;
@@ -9,6 +10,7 @@ mod leases;
 mod reentrant;
 mod stampede;
 mod strange_values;
+mod tags;
 mod tiered;
 mod two_processes;
 mod writers;

@@ -12,6 +12,7 @@ use crate::cache::{Cache, Config, Inner};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
+use crate::guard::Guards;
 use crate::stats::Counters;
 use crate::telemetry::TARGET;
 use crate::tier::{Tier, TierConfig};
@@ -56,6 +57,7 @@ pub struct CacheBuilder {
     #[cfg(feature = "metrics")]
     name: Arc<str>,
     clock: Clock,
+    guards: Guards,
 }
 
 #[derive(Clone)]
@@ -86,6 +88,7 @@ impl Default for CacheBuilder {
             #[cfg(feature = "metrics")]
             name: "cache".into(),
             clock: Clock::System,
+            guards: Guards::default(),
         }
     }
 }
@@ -219,7 +222,8 @@ impl CacheBuilder {
         self
     }
 
-    /// What all backend operations of one call may take together (250 ms).
+    /// What all backend operations of one call may take together (250 ms). A budget above half a second is also what the
+    /// backend has to answer the question whether it is there.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self
@@ -282,6 +286,15 @@ impl CacheBuilder {
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn clock(mut self, clock: &crate::clock::TestClock) -> Self {
         self.clock = clock.into();
+        self
+    }
+
+    /// Turns a guard off, so that what it guards against happens. For the tests of this library, which show that they
+    /// would notice.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    pub fn without(mut self, guard: crate::guard::Guard) -> Self {
+        self.guards = self.guards.without(guard);
         self
     }
 
@@ -360,7 +373,7 @@ impl CacheBuilder {
     }
 
     fn assemble(self, backend: Option<Arc<dyn CacheBackend>>) -> Cache {
-        let flights = Flights::new();
+        let flights = Flights::new(self.guards);
         let background = Arc::<Background>::default();
         let memory = MemoryStore::new(&self.limits, self.clock.clone());
         let tier = backend.map(|backend| {
@@ -372,6 +385,7 @@ impl CacheBuilder {
                 max_value: self.max_value_bytes,
                 trust_snapshot: self.trust_snapshot,
                 clock: self.clock.clone(),
+                guards: self.guards,
                 tiered: self.tiered,
             };
             let loads = Arc::clone(&flights);

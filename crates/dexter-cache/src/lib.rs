@@ -224,6 +224,11 @@ mod deferred;
 mod error;
 mod flight;
 mod global;
+#[cfg_attr(
+    not(feature = "test-util"),
+    expect(unreachable_pub, reason = "tests turn guards off, nobody else")
+)]
+mod guard;
 mod health;
 #[cfg(feature = "http")]
 pub mod http;
@@ -244,6 +249,7 @@ mod share;
 mod site;
 mod stats;
 mod sync;
+mod tag;
 mod target;
 mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
@@ -275,5 +281,5 @@ pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;
 pub use stats::{Counts, Stats};
-pub use target::{Invalidated, Reach};
+pub use target::{Clear, Invalidated, Reach};
 pub use ttl::Ttl;

@@ -82,6 +82,16 @@ impl SimServer {
         self.act(|net| net.store.mood = mood);
     }
 
+    /// Changes its mood as soon as so many values have been stored.
+    pub(crate) fn mood_after_sets(&self, sets: usize, mood: Mood) {
+        self.act(|net| net.store.change = Some((sets, mood)));
+    }
+
+    /// Whether such a change is still to come.
+    pub(crate) fn awaits_sets(&self) -> bool {
+        self.net().store.change.is_some()
+    }
+
     pub(crate) fn skew_clock(&self, ms: i64) {
         self.act(|net| net.store.clock_skew_ms = ms);
     }

@@ -89,6 +89,8 @@ pub(crate) struct Store {
     pub(crate) clock_skew_ms: i64,
     begun: Instant,
     scan_step: usize,
+    /// After so many more sets it is in another mood.
+    pub(crate) change: Option<(usize, Mood)>,
 }
 
 impl Store {
@@ -105,6 +107,7 @@ impl Store {
             clock_skew_ms: 0,
             begun: now,
             scan_step,
+            change: None,
         }
     }
 
@@ -214,6 +217,13 @@ impl Store {
                 if !current.is_some_and(|current| current.starts_with(beginning)) {
                     return SetOutcome::Refused(None);
                 }
+            }
+        }
+        if let Some((left, mood)) = &mut self.change {
+            *left -= 1;
+            if *left == 0 {
+                self.mood = *mood;
+                self.change = None;
             }
         }
         let until = Instant::now() + ttl.max(Duration::from_millis(1));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dexter_cache::backend::{RedisBackend, RedisConfig};
 use dexter_cache::{Cache, CacheBuilder, Error, Key, Serving};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -16,6 +17,8 @@ use crate::{BOUND, LEASE, MINUTE, build, patient_builder, ready, until, until_ba
 const CALLERS: usize = 64;
 const WRITERS: usize = 6;
 const CAPACITY: u16 = 300;
+/// What a step of a recovery may take.
+const RECOVERY: Duration = Duration::from_secs(3);
 const NAMESPACE: &str = "drill";
 
 /// Callers and writers at work on one cache.
@@ -45,13 +48,17 @@ pub(super) struct Team {
 
 impl Drill {
     /// Begins on a cache with a small memory, and with all defaults but those that would end a wait for a lease of nobody
-    /// before somebody notices.
+    /// before somebody notices, or that would keep a busy machine from recovering.
     pub(super) async fn begin(url: &str) -> Self {
         Self::begin_with(url, Clears::Some).await
     }
 
     pub(super) async fn begin_with(url: &str, clears: Clears) -> Self {
-        let builder = Cache::builder().redis(url).lease_ttl(LEASE);
+        let config = RedisConfig::parse(url).expect("a good address");
+        let config = config.connect_timeout(RECOVERY).sweep_timeout(RECOVERY);
+        let builder = Cache::builder()
+            .backend(RedisBackend::new(config))
+            .lease_ttl(LEASE);
         Self::begin_on(builder.follow_timeout(LEASE), clears).await
     }
 
@@ -145,6 +152,7 @@ impl Drill {
         }
         self.end().await;
         until_back(&cache).await;
+        until("everything is replayed", || cache.health().journaled == 0).await;
         let other = ready(builder).await;
         for row in &world.0 {
             let seen: Option<Seen> = other.get(&row.key).await.expect("a read never fails");

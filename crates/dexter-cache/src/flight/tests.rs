@@ -11,14 +11,14 @@ fn key() -> Key {
 }
 
 fn lead(flights: &Arc<Flights>) -> Turn {
-    match flights.join(&key(), TYPE()) {
+    match flights.join(&key(), TYPE(), &TagSet::EMPTY) {
         Joined::Lead(turn) => turn,
         Joined::Follow(_) => panic!("somebody leads already"),
     }
 }
 
 fn follow(flights: &Arc<Flights>) -> Ticket {
-    match flights.join(&key(), TYPE()) {
+    match flights.join(&key(), TYPE(), &TagSet::EMPTY) {
         Joined::Follow(ticket) => ticket,
         Joined::Lead(_) => panic!("nobody leads"),
     }
@@ -41,7 +41,7 @@ fn number(waited: Waited) -> Option<u32> {
 
 #[tokio::test]
 async fn a_turn_that_comes_back_after_another_one_has_landed_stores_nothing() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let first = lead(&flights);
     let (one, two) = (follow(&flights), follow(&flights));
     // The load failed: two try at once.
@@ -60,7 +60,7 @@ async fn a_turn_that_comes_back_after_another_one_has_landed_stores_nothing() {
 
 #[tokio::test]
 async fn followers_get_what_the_leader_brings() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let turn = lead(&flights);
     let followers = [follow(&flights), follow(&flights)];
     let arrival = turn.land(value(7));
@@ -78,7 +78,7 @@ async fn followers_get_what_the_leader_brings() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_leader_hands_over_to_exactly_one() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let turn = lead(&flights);
     let (one, two) = (follow(&flights), follow(&flights));
     drop(turn);
@@ -93,7 +93,7 @@ async fn a_cancelled_leader_hands_over_to_exactly_one() {
 
 #[tokio::test]
 async fn each_failed_round_lets_twice_as_many_try() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let mut turns = vec![lead(&flights)];
     let mut waiting: Vec<Ticket> = (0..100).map(|_| follow(&flights)).collect();
     let mut sizes = Vec::new();
@@ -110,7 +110,7 @@ async fn each_failed_round_lets_twice_as_many_try() {
             }
             match ticket.wait().await {
                 Waited::Turn(turn) => turns.push(turn),
-                Waited::Landed(_) => panic!("nothing has landed"),
+                Waited::Landed(_) | Waited::Outdated => panic!("nothing has landed"),
             }
         }
         waiting = rest;
@@ -122,10 +122,10 @@ async fn each_failed_round_lets_twice_as_many_try() {
 
 #[test]
 fn types_under_one_key_do_not_share_a_flight() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let _turn = lead(&flights);
     assert!(matches!(
-        flights.join(&key(), TypeId::of::<String>()),
+        flights.join(&key(), TypeId::of::<String>(), &TagSet::EMPTY),
         Joined::Lead(_)
     ));
 }
@@ -137,7 +137,7 @@ fn a_load_that_began_before_a_fence_is_not_stored() {
         Target::Pattern(KeyPattern::new("user:*")),
         Target::Everything,
     ] {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let turn = lead(&flights);
         drop(flights.raise(target.clone()));
         assert!(turn.ticket().is_fenced(), "{target:?}");
@@ -158,7 +158,7 @@ fn a_load_that_begins_under_a_fence_is_shared_until_it_falls() {
         Target::Key(key()),
         Target::Pattern(KeyPattern::new("user:*")),
     ] {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let fence = flights.raise(target);
         let turn = lead(&flights);
         assert!(turn.ticket().is_fenced());
@@ -172,7 +172,7 @@ fn a_load_that_begins_under_a_fence_is_shared_until_it_falls() {
 
 #[test]
 fn a_fence_touches_nothing_else() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let turn = lead(&flights);
     drop(flights.raise(Target::Key(Key::raw("user:2"))));
     drop(flights.raise(Target::Pattern(KeyPattern::new("users:*"))));
@@ -181,7 +181,7 @@ fn a_fence_touches_nothing_else() {
 
 #[test]
 fn two_fences_over_one_key_stand_until_both_are_down() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let first = flights.raise(Target::Key(key()));
     let second = flights.raise(Target::Key(key()));
     drop(first);
@@ -193,9 +193,9 @@ fn two_fences_over_one_key_stand_until_both_are_down() {
 
 #[test]
 fn a_refresh_voids_what_was_under_way() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let old = lead(&flights);
-    let new = flights.supersede(&key(), TYPE());
+    let new = flights.supersede(&key(), TYPE(), &TagSet::EMPTY);
     assert!(old.ticket().is_fenced() && !new.ticket().is_fenced());
     let normal = lead(&flights);
     assert_ne!(
@@ -207,7 +207,7 @@ fn a_refresh_voids_what_was_under_way() {
 
 #[test]
 fn the_last_one_to_leave_gives_the_lease_back() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let given_back = Arc::new(AtomicU64::new(0));
     flights.on_orphaned({
         let given_back = Arc::clone(&given_back);
@@ -232,7 +232,7 @@ fn the_last_one_to_leave_gives_the_lease_back() {
 /// than the last invalidation that had returned.
 #[test]
 fn nothing_older_than_an_invalidation_is_ever_stored() {
-    let flights = Flights::new();
+    let flights = Flights::new(Guards::default());
     let database = AtomicU64::new(0);
     let stored: Mutex<Option<u64>> = Mutex::new(None);
     let stop = AtomicBool::new(false);
@@ -240,7 +240,7 @@ fn nothing_older_than_an_invalidation_is_ever_stored() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    if let Joined::Lead(turn) = flights.join(&key(), TYPE()) {
+                    if let Joined::Lead(turn) = flights.join(&key(), TYPE(), &TagSet::EMPTY) {
                         let loaded = database.load(Ordering::SeqCst);
                         std::thread::yield_now();
                         turn.ticket().store(|_| *lock_plain(&stored) = Some(loaded));

@@ -51,3 +51,5 @@ pub use self::faulty::FaultyBackend;
 pub use self::recording::{Operation, Outcome, RecordingBackend};
 pub use crate::backend_behavior;
 pub use crate::clock::TestClock;
+#[doc(hidden)]
+pub use crate::guard::Guard;

@@ -10,6 +10,8 @@ use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
+use crate::flight::Fence;
+use crate::guard::Guard;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -31,6 +33,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// A backend that is lost again within this time has not really been back: the delays go on growing.
 const SETTLED: Duration = Duration::from_secs(5);
+/// How often the journal is replayed before the rest of it is left to fences.
+const ROUNDS: u32 = 3;
 /// What replaying one batch of keys may take.
 const REPLAY_BUDGET: Duration = Duration::from_secs(1);
 
@@ -109,7 +113,8 @@ impl Tier {
         self.wake.notify_one();
     }
 
-    /// Pings, replays the journal, empties memory, and trusts the backend again.
+    /// Pings, replays the journal, empties memory, and trusts the backend again. What of the journal has not been replayed
+    /// by then, because removals keep coming, is covered by fences.
     async fn recover(&self) -> Result<(), Error> {
         let losses = self.losses();
         let asked = self.moment();
@@ -117,9 +122,13 @@ impl Tier {
         self.set_clock(&pong);
         self.begin_anew(pong.watching, asked);
         self.remind(&pong).await?;
+        if !self.config.guards.stands(Guard::ReplayFirst) {
+            self.server.trust(&pong);
+            self.breaker.close(self.since_birth(Instant::now()));
+        }
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut replayed = 0;
-        loop {
+        let (mut replayed, mut rounds) = (0, 0);
+        let rest = loop {
             let batch = {
                 let mut journal = self.journal();
                 if self.closed.load(Ordering::SeqCst) {
@@ -130,16 +139,24 @@ impl Tier {
                     // the lock of the journal, and so is every push.
                     self.server.trust(&pong);
                     self.breaker.close(self.since_birth(Instant::now()));
-                    break;
+                    break None;
                 }
-                journal.take(replayer)
+                let batch = journal.take(replayer);
+                rounds += 1;
+                if rounds > ROUNDS {
+                    let rest = Rest::fenced(self, batch);
+                    self.server.trust(&pong);
+                    self.breaker.close(self.since_birth(Instant::now()));
+                    break Some(rest);
+                }
+                batch
             };
             self.replay(&batch).await?;
             // A replica that is promoted next may lack them like any other removal.
             self.server.replayed(&batch);
             replayed += batch.len();
             self.journal().done(replayer);
-        }
+        };
         if self.losses() != losses {
             // Told while the breaker was still open, when it changed nothing.
             let lost = Error::new(ErrorKind::Unavailable, "lost again at once");
@@ -153,6 +170,12 @@ impl Tier {
         self.flights.settle();
         self.fallback.clear();
         tracing::info!(target: TARGET, backend = self.backend.name(), replayed, "cache backend in use");
+        if let Some(rest) = rest {
+            self.replay(&rest.batch).await?;
+            self.server.replayed(&rest.batch);
+            self.journal().done(replayer);
+            rest.done();
+        }
         Ok(())
     }
 
@@ -170,11 +193,10 @@ impl Tier {
                 Entry::Under(_) => None,
             })
         };
-        let targets_of_keys: Vec<Target> = targets()
-            .filter(|target| matches!(target, Target::Key(_)))
-            .cloned()
-            .collect();
-        for chunk in self.full_keys(&targets_of_keys).chunks(BATCH) {
+        let all: Vec<Target> = targets().cloned().collect();
+        let mut keys = self.reserved_keys(&all);
+        keys.append(&mut self.full_keys(&all));
+        for chunk in keys.chunks(BATCH) {
             let chunk: Vec<&str> = chunk.iter().map(super::as_str).collect();
             match deadline(REPLAY_BUDGET, self.backend.remove(&chunk)).await {
                 // One key that may not be removed must not keep the others.
@@ -190,9 +212,10 @@ impl Tier {
         }
         for target in targets() {
             match target {
-                Target::Key(_) => {}
+                Target::Key(_) | Target::Tag(_) => {}
+                Target::Everything | Target::Freshness if self.has_epoch() => {}
                 Target::Pattern(pattern) => self.unless_refused(self.sweep(pattern).await)?,
-                Target::Everything => {
+                Target::Everything | Target::Freshness => {
                     self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
                 }
             }
@@ -232,11 +255,12 @@ impl Tier {
         // Who allows a call more has a backend that needs more.
         let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
         match self.run(&mut budget, self.backend.ping()).await {
-            // A name or a proxy that leads to another server now.
-            Ok(pong) if self.server.is_other(&pong) => {
-                self.trip(&Error::new(ErrorKind::NotReady, "another server answers"));
+            // A name or a proxy may lead to another server now.
+            Ok(pong) => {
+                if self.recognize(&pong).is_ok() {
+                    self.set_clock(&pong);
+                }
             }
-            Ok(pong) => self.set_clock(&pong),
             // One unanswered ping on a quiet connection is enough: nothing else says that the backend is there.
             Err(error) if quiet => self.trip(&error),
             Err(_) => {}
@@ -283,6 +307,48 @@ impl Tier {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed).min(16);
         let longest = FIRST_DELAY.saturating_mul(1 << attempt).min(LONGEST_DELAY);
         longest / 2 + longest.mul_f64(fastrand::f64() / 2.0)
+    }
+}
+
+/// What is replayed after the backend is trusted: new removals keep coming while the old ones are replayed, and each round
+/// of sweeps may take longer than it takes the next one to be due. Until it has been replayed, fences keep every caller
+/// here from reading or storing what is meant.
+///
+/// Dropped before that, because the replay failed or the runtime ended, the backend is not trusted any more.
+struct Rest<'a> {
+    tier: &'a Tier,
+    batch: Vec<Entry>,
+    fences: Vec<Fence>,
+    replayed: bool,
+}
+
+impl<'a> Rest<'a> {
+    fn fenced(tier: &'a Tier, batch: Vec<Entry>) -> Self {
+        let targets = batch.iter().map(|entry| match entry {
+            Entry::Target(target) => target.clone(),
+            Entry::Under(_) => Target::Everything,
+        });
+        let fences = targets.map(|target| tier.flights.raise(target)).collect();
+        Self {
+            tier,
+            batch,
+            fences,
+            replayed: false,
+        }
+    }
+
+    fn done(mut self) {
+        self.replayed = true;
+        self.fences.clear();
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if !self.replayed {
+            let cut_off = Error::new(ErrorKind::Unavailable, "a replay was cut off");
+            self.tier.trip(&cut_off);
+        }
     }
 }
 

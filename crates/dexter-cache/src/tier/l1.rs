@@ -13,6 +13,9 @@
 //!   lost it answers for the fallback TTL instead, counted from the same moment, and is emptied before the backend is
 //!   trusted again.
 //!
+//! Tags and the epoch are changes of other keys. An entry is kept only while its tokens and its epoch are known here, and
+//! who is told that a known one has changed invalidates the tag in this process, or empties L1.
+//!
 //! Where nothing is told (no RESP3, no right to `CLIENT TRACKING`) a value is kept for at most [`BOUND`] from when it was
 //! asked for.
 
@@ -20,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Tier;
@@ -28,6 +32,7 @@ use crate::backend::memory::{Held, KeyRef, MemoryStore};
 use crate::clock::{self, Clock, Nanos};
 use crate::flight::{Flights, Shared, Ticket};
 use crate::key::Key;
+use crate::tag::{Marks, Moves, TagId};
 use crate::wire::About;
 
 /// For how long at most L1 answers with what has changed in the backend. The guardian asks an idle backend every two
@@ -52,6 +57,8 @@ pub(crate) struct L1 {
 pub(crate) struct Asked {
     sequence: AtomicU64,
     at: AtomicU64,
+    /// What was to be seen of all tags.
+    moves: AtomicU64,
 }
 
 impl L1 {
@@ -110,6 +117,8 @@ impl Tier {
             asked.at.store(l1.clock.now(), Ordering::Relaxed);
             let sequence = l1.sequences.of(key.hash());
             asked.sequence.store(sequence, Ordering::Relaxed);
+            let Moves(moves) = self.flights.tags().moves();
+            asked.moves.store(moves, Ordering::Relaxed);
         }
     }
 
@@ -134,8 +143,12 @@ impl Tier {
         if left == 0 {
             return;
         }
+        let Some(marks) = self.marks_of(about, asked) else {
+            return;
+        };
         // Weighing and dropping values run code of the user, which may call the cache: not under the lock.
-        let mut weighed = Some(l1.store.weigh(key, Held::new(value(), fresh_until), None));
+        let held = Held::new(value(), fresh_until).marked(marks);
+        let mut weighed = Some(l1.store.weigh(key, held, None));
         let mut put = || {
             let unchanged = !l1.has_changed(key, asked) && self.is_trusted();
             let weighed = weighed.take_if(|_| unchanged)?;
@@ -146,6 +159,18 @@ impl Tier {
             None => self.flights.under_lock(key.hash(), put),
         };
         drop(pushed_out);
+    }
+
+    /// What keeps an entry from answering once one of its tags is invalidated; `None` if one of them, or the epoch, may
+    /// have changed since the entry was asked for.
+    ///
+    /// In this order: an invalidation that neither of the two questions notices makes the marks invalid.
+    fn marks_of(&self, about: &About, asked: &Asked) -> Option<Marks> {
+        let tags: SmallVec<[TagId; 2]> = about.tags.iter().map(|tag| TagId(tag.tag)).collect();
+        let marks = self.flights.tags().marks(&tags);
+        let moves = Moves(asked.moves.load(Ordering::Relaxed));
+        let rested = tags.is_empty() || self.flights.tags().has_rested(moves);
+        (rested && self.knows(about)).then_some(marks)
     }
 
     /// Removes a key from L1: this process changes it, or knows that it has changed.
@@ -228,6 +253,7 @@ pub(super) mod tests {
     use crate::backend::{MemoryBackend, Watcher};
     use crate::clock::TestClock;
     use crate::error::{Error, ErrorKind};
+    use crate::guard::Guards;
     use crate::tier::TierConfig;
 
     const FALLBACK: Duration = Duration::from_secs(30);
@@ -243,9 +269,11 @@ pub(super) mod tests {
             trust_snapshot: false,
             tiered: true,
             clock: Clock::ByHand(clock.clone()),
+            guards: Guards::default(),
         };
         let backend = Arc::new(MemoryBackend::new(1));
-        Tier::new(backend, config, Flights::new(), &MemoryLimits::Entries(10))
+        let flights = Flights::new(Guards::default());
+        Tier::new(backend, config, flights, &MemoryLimits::Entries(10))
     }
 
     struct World {

@@ -17,6 +17,7 @@ use super::journal::{Entry, Journal};
 use super::sweep::RESERVED;
 use crate::backend::{Pong, SetOutcome, When};
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
 use crate::telemetry::TARGET;
@@ -122,7 +123,7 @@ impl Server {
     }
 
     /// Whether `pong` comes from another server than the one that is trusted.
-    pub(super) fn is_other(&self, pong: &Pong) -> bool {
+    fn is_other(&self, pong: &Pong) -> bool {
         self.meet(pong, Duration::ZERO) != Acquaintance::Same
     }
 
@@ -138,6 +139,16 @@ impl Server {
 }
 
 impl Tier {
+    /// Stops trusting a backend that is another server by now: it has to be told first what it may have forgotten.
+    pub(super) fn recognize(&self, pong: &Pong) -> Result<(), Error> {
+        if !self.server.is_other(pong) || !self.config.guards.stands(Guard::RunId) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::NotReady, "another server answers");
+        self.trip(&error);
+        Err(error)
+    }
+
     /// Writes down what the server that answers may have forgotten, and sees to it that what it may have kept by mistake
     /// is removed.
     ///
@@ -148,7 +159,7 @@ impl Tier {
         let now = self.since_birth(Instant::now());
         let away_for = Duration::from_nanos(now.saturating_sub(self.breaker.last_success()));
         let who = self.server.meet(pong, away_for);
-        if who == Acquaintance::Same {
+        if who == Acquaintance::Same || !self.config.guards.stands(Guard::RunId) {
             return Ok(());
         }
         {
@@ -165,6 +176,7 @@ impl Tier {
             Some(run_id) if self.config.namespace.is_some() && self.compares() => {
                 self.clear_for_all(run_id).await
             }
+            _ if self.has_epoch() => self.void_everything().await,
             // Without a namespace no process knows what the others have stored: each sees to its own.
             _ => self.unless_refused(self.sweep(&KeyPattern::new("*")).await),
         }
@@ -196,7 +208,7 @@ impl Tier {
             backend = self.backend.name(),
             "the server has restarted: what it holds may be older than what was removed, so the namespace is invalidated"
         );
-        self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
+        self.void_everything().await?;
         let done = self.backend.set(
             &elected,
             Bytes::from_static(CLEARED),
@@ -204,6 +216,14 @@ impl Tier {
             When::Always,
         );
         deadline(ELECTION_DEADLINE, done).await.map(drop)
+    }
+
+    /// Makes everything in the namespace void, by its epoch.
+    async fn void_everything(&self) -> Result<(), Error> {
+        let keys = self.reserved_keys(&[Target::Everything]);
+        let keys: Vec<&str> = keys.iter().map(super::as_str).collect();
+        let removed = deadline(ELECTION_DEADLINE, self.backend.remove(&keys)).await;
+        self.unless_refused(removed)
     }
 }
 

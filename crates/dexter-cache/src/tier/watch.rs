@@ -34,8 +34,6 @@ pub(super) struct Watched {
     losses: AtomicU64,
     /// It has been logged that nothing is told.
     mentioned: AtomicBool,
-    /// Of what the tier keeps beside the values.
-    reserved: Sequences,
 }
 
 /// Numbers that change with every change told: one for each of a few groups of keys.
@@ -119,14 +117,12 @@ impl Tier {
     /// What the tier keeps beside the values has changed: `name` is the key behind the reserved prefix, such as
     /// `tag:…` or `epoch`.
     fn reserved_changed(&self, name: &[u8]) {
-        // Until single ones are remembered, a change of one stands for all.
-        let _ = name;
-        self.watched.reserved.advance_all();
+        self.token_changed(name);
     }
 
     /// Anything that the tier keeps beside the values may have changed.
     fn reserved_flushed(&self) {
-        self.watched.reserved.advance_all();
+        self.tokens.forget_all();
     }
 
     /// The key behind the namespace, if it lies in there.
