@@ -37,5 +37,5 @@ RUSTDOCFLAGS="-D warnings" step cargo doc -q --no-deps -p dexter-cache -p dexter
 # Flights and fences under many thread schedules. The flag changes every crate that is built: hence a folder of its own.
 RUSTFLAGS="--cfg shuttle" step cargo test -q -p dexter-cache --no-default-features --target-dir "${CARGO_TARGET_DIR:-target}/shuttle" --lib interleaved
 
-# Unit tests, integration tests, examples (built), doctests.
-step cargo test --all-features
+# Unit tests, integration tests, examples (built), doctests: all of them, so that one run shows all that is wrong.
+step cargo test --all-features --no-fail-fast

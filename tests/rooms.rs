@@ -25,7 +25,7 @@ const ROOMS: &[&[&str]] = &[
     &["site", "record", "stats", "background"],
     &["backend"],
     &[
-        "shape", "share", "wire", "target", "health", "ttl", "policy",
+        "shape", "share", "wire", "target", "health", "ttl", "policy", "tag",
     ],
     &["pattern"],
     &["key"],

@@ -209,6 +209,9 @@ fn process(url: &str, callers: usize) {
     let cache = runtime
         .block_on(Cache::builder().redis(url).namespace("bench").build())
         .expect("the address is good");
+    while !cache.health().is_whole() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     println!("ready");
     let mut word = String::new();
     std::io::stdin()

@@ -1,27 +1,12 @@
 //! Callers that go away. Time is simulated: a deadline says that somebody hangs.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use dexter_cache::{Cache, Key, Ttl, cached};
+use support::cut_off;
 
 use crate::Counter;
-
-/// Polls `future` at most `polls` times and drops it; `None` if it was not done by then.
-pub(crate) async fn cut_off<F: Future>(future: F, polls: usize) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-        if let Poll::Ready(output) = polled {
-            return Some(output);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
-}
 
 pub(crate) async fn some_awaits() {
     for _ in 0..3 {

@@ -9,7 +9,9 @@ use dexter_cache::{
 };
 use tokio::sync::Notify;
 
-use crate::cancel::{cut_off, some_awaits};
+use support::cut_off;
+
+use crate::cancel::some_awaits;
 
 const MINUTE: Ttl = Ttl::secs(60);
 
@@ -216,6 +218,39 @@ async fn a_load_that_began_before_the_removal_is_neither_stored_nor_joined() {
     go.notify_one();
     assert_eq!(slow.await.unwrap(), 1);
     assert_eq!(cache.get::<i32>(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_load_that_began_within_is_neither_stored_nor_joined_afterwards() {
+    let (cache, database) = (Cache::memory(), Database::of(1));
+    let key = Key::new("within");
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let result = cache.deferred(async {
+        cache.invalidate(&KeyPattern::new("with*")).await?;
+        let slow = tokio::spawn({
+            let (cache, key, database) = (cache.clone(), key.clone(), database.clone());
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            async move {
+                let load = || async {
+                    let row = database.read();
+                    begun.notify_one();
+                    go.notified().await;
+                    row
+                };
+                cache.get_or_load(&key, MINUTE, load).await
+            }
+        });
+        begun.notified().await;
+        database.write(2);
+        database.commit();
+        Ok::<_, dexter_cache::Error>(slow)
+    });
+    let slow = result.await.unwrap();
+    let load = || async { database.read() };
+    assert_eq!(cache.get_or_load(&key, MINUTE, load).await, 2);
+    go.notify_one();
+    assert_eq!(slow.await.unwrap(), 1);
+    assert_eq!(cache.get(&key).await.unwrap(), Some(2_u32));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod basics;
 mod cancel;
 mod deferred;
 mod flights;
+mod tags;
 mod writers;
 
 use std::sync::Arc;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dexter_cache::{Cache, cached, invalidates};
+use support::cut_off;
 
-use crate::cancel::{cut_off, some_awaits};
+use crate::cancel::some_awaits;
 
 #[derive(Clone, Default)]
 struct Database(Arc<AtomicU32>);

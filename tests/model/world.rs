@@ -591,8 +591,8 @@ impl State {
         if look.joins.is_some() && look.began_at <= ended + FILL {
             return true;
         }
-        // It is in the memory of a process that has lost the server.
-        self.is_lost(look) && Instant::now() <= ended + self.fallback_ttl
+        // It is in the memory of a process that has lost the server, at the latest when its fill was given up.
+        self.is_lost(look) && Instant::now() <= ended + FILL + self.fallback_ttl
     }
 
     /// Whether a call may have joined another one of its process that had looked before others had to follow the removal.

@@ -82,7 +82,8 @@ async fn a_primary_without_enough_replicas_is_not_ready() {
 async fn a_loading_server_is_not_ready_until_it_is() {
     let server = RedisServer::start();
     let backend = connected(&server).await;
-    server.restart_loading(6000);
+    server.save_much(6000);
+    server.restart_loading();
     // The connection is new: the old one went down with the old run.
     assert_eq!(kind(backend.ping().await), ErrorKind::NotReady);
     assert_eq!(kind(backend.get("k").await), ErrorKind::Unavailable);

@@ -3,6 +3,8 @@
 //! Nothing here is async on the outside, so that it serves tests with one runtime, with two in a row and with none.
 //! A server or a proxy lives as long as its handle: keep it in a local variable of the test.
 
+mod cut;
+mod fake;
 mod monitor;
 mod port;
 mod proxy;
@@ -10,6 +12,8 @@ mod redis;
 mod resp;
 mod silent;
 
+pub use cut::cut_off;
+pub use fake::FakeRedis;
 pub use monitor::{Monitor, Seen};
 pub use proxy::Proxy;
 pub use redis::RedisServer;

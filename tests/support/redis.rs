@@ -164,9 +164,9 @@ impl RedisServer {
         self.restart_with_data();
     }
 
-    /// Comes back with `keys` keys named `loading:<n>`, and answers `LOADING` until
-    /// [`finish_loading`](RedisServer::finish_loading), or for `keys` times 10 ms.
-    pub fn restart_loading(&self, keys: u32) {
+    /// Adds `keys` keys named `loading:<n>` and writes a snapshot: enough for
+    /// [`restart_loading`](RedisServer::restart_loading).
+    pub fn save_much(&self, keys: u32) {
         let mut client = self.client();
         for key in 0..keys {
             let key = format!("loading:{key}");
@@ -182,6 +182,11 @@ impl RedisServer {
             client.receive().expect("SET is answered");
         }
         self.save();
+    }
+
+    /// Comes back with what the last snapshot holds, and answers `LOADING` until
+    /// [`finish_loading`](RedisServer::finish_loading), or for 10 ms a key.
+    pub fn restart_loading(&self) {
         self.kill9();
         // Without the second option a server looks at its clients only every 2 MB of the file.
         let args = [

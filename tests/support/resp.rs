@@ -1,4 +1,4 @@
-//! A RESP2 client of the simplest kind: one blocking connection, raw commands.
+//! A client of the simplest kind: one blocking connection, raw commands. It speaks RESP2, and RESP3 after a `HELLO 3`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -27,6 +27,10 @@ pub enum Reply {
     Nil,
     /// Several replies.
     Array(Vec<Reply>),
+    /// Names and values, one after the other (RESP3).
+    Map(Vec<Reply>),
+    /// A message that answers nothing (RESP3).
+    Push(Vec<Reply>),
 }
 
 impl Client {
@@ -70,6 +74,7 @@ impl Client {
             "+" => Ok(Reply::Status(rest.to_owned())),
             "-" => Ok(Reply::Error(rest.to_owned())),
             ":" => Ok(Reply::Int(number(rest)?)),
+            "_" => Ok(Reply::Nil),
             "$" | "*" if rest.starts_with('-') => Ok(Reply::Nil),
             "$" => {
                 let mut bytes =
@@ -82,6 +87,14 @@ impl Client {
                 .map(|_| self.receive())
                 .collect::<io::Result<_>>()
                 .map(Reply::Array),
+            "%" => (0..number(rest)? * 2)
+                .map(|_| self.receive())
+                .collect::<io::Result<_>>()
+                .map(Reply::Map),
+            ">" => (0..number(rest)?)
+                .map(|_| self.receive())
+                .collect::<io::Result<_>>()
+                .map(Reply::Push),
             _ => Err(bad(&line)),
         }
     }
@@ -108,7 +121,7 @@ impl fmt::Display for Reply {
             Self::Int(number) => write!(f, "{number}"),
             Self::Bulk(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
             Self::Nil => Ok(()),
-            Self::Array(items) => {
+            Self::Array(items) | Self::Map(items) | Self::Push(items) => {
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
                         f.write_str("\n")?;

@@ -32,7 +32,8 @@ fn a_paused_server_answers_when_it_is_resumed_and_dies_when_it_is_dropped() {
 #[test]
 fn a_server_loads_for_a_while() {
     let server = RedisServer::start_with(&["--requirepass", "pw"]);
-    server.restart_loading(6000);
+    server.save_much(6000);
+    server.restart_loading();
     assert!(server.cli(&["GET", "loading:1"]).starts_with("LOADING"));
     server.finish_loading();
     assert_eq!(server.cli(&["DBSIZE"]), "6000");

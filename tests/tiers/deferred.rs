@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use dexter_cache::{Cache, Matching, Reach, cached, invalidates};
-use support::RedisServer;
+use dexter_cache::{Cache, Matching, cached, invalidates};
+use support::{Proxy, RedisServer};
 
-use crate::{MINUTE, key, patient, patient_builder, until_back, until_lost};
+use crate::{
+    MINUTE, break_off, key, patient, patient_builder, ready, until, until_back, until_lost,
+};
 
 #[derive(Clone, Default)]
 struct Database(Arc<AtomicU32>);
@@ -48,12 +50,19 @@ async fn both(cache: &Cache, database: &Database) -> [u32; 2] {
     tokio::spawn(reads).await.unwrap()
 }
 
+/// Fills Redis with the rows as they are, and waits until they are there.
+async fn fill(cache: &Cache, database: &Database) {
+    let truth = database.0.load(Ordering::SeqCst);
+    assert_eq!(both(cache, database).await, [truth; 2]);
+    until("both rows are stored", || cache.stats().total.stored == 2).await;
+}
+
 #[tokio::test]
 async fn evict_before_commit_is_not_refilled_with_the_old_row() {
     let server = RedisServer::start();
     let (here, there) = (patient(&server).await, patient(&server).await);
     let database = Database::default();
-    assert_eq!(both(&here, &database).await, [0, 0]);
+    fill(&here, &database).await;
     let transaction = here.scope(here.deferred(async {
         write(1).await?;
         // Nothing is committed: the old row is the true one, here and there.
@@ -62,7 +71,8 @@ async fn evict_before_commit_is_not_refilled_with_the_old_row() {
         database.commit(5);
         // Here nobody is shown what is about to be removed, though Redis has it still.
         assert_eq!(both(&here, &database).await, [5, 5]);
-        assert_eq!(server.cli(&["DBSIZE"]).trim(), "2");
+        let there_yet = server.cli(&["EXISTS", "tx_get:id=1", "tx_list:page=1"]);
+        assert_eq!(there_yet.trim(), "2");
         Ok::<_, String>(())
     }));
     transaction.await.unwrap();
@@ -75,7 +85,7 @@ async fn after_a_rollback_redis_is_read_again() {
     let server = RedisServer::start();
     let here = patient(&server).await;
     let database = Database::default();
-    assert_eq!(both(&here, &database).await, [0, 0]);
+    fill(&here, &database).await;
     let transaction = here.scope(here.deferred(async {
         write(1).await?;
         Err::<(), _>("rolled back".to_owned())
@@ -89,19 +99,14 @@ async fn after_a_rollback_redis_is_read_again() {
 #[tokio::test]
 async fn a_transaction_that_ends_in_an_outage_is_replayed() {
     let server = RedisServer::start();
-    let (here, there) = (patient(&server).await, patient(&server).await);
+    let proxy = Proxy::start(server.port());
+    let here = ready(patient_builder(&proxy.url())).await;
+    let there = patient(&server).await;
     let database = Database::default();
-    assert_eq!(both(&here, &database).await, [0, 0]);
+    fill(&here, &database).await;
     let transaction = here.scope(here.deferred(async {
         write(1).await?;
-        server.pause();
-        // Somebody has to notice.
-        let stranger = here.clone();
-        let noticed = async move { stranger.remove(&key("nothing", 1)).await };
-        assert_eq!(
-            tokio::spawn(noticed).await.unwrap().unwrap().reach,
-            Reach::Journaled
-        );
+        break_off(&proxy);
         until_lost(&here).await;
         assert_eq!(both(&here, &database).await, [0, 0]);
         database.commit(5);
@@ -109,10 +114,9 @@ async fn a_transaction_that_ends_in_an_outage_is_replayed() {
     }));
     transaction.await.unwrap();
     assert_eq!(both(&here, &database).await, [5, 5], "from memory");
-    server.resume();
+    proxy.accept_new();
     until_back(&here).await;
     assert_eq!(both(&here, &database).await, [5, 5]);
-    until_back(&there).await;
     assert_eq!(both(&there, &database).await, [5, 5]);
 }
 
@@ -120,14 +124,16 @@ async fn a_transaction_that_ends_in_an_outage_is_replayed() {
 async fn a_pattern_by_parts_removes_just_what_has_them() {
     let server = RedisServer::start();
     for namespace in [None, Some("tenant")] {
-        let mut builder = patient_builder(&server);
+        let mut builder = patient_builder(&server.url());
         if let Some(namespace) = namespace {
             builder = builder.namespace(namespace);
         }
-        let cache = crate::build(builder).await;
+        let cache = ready(builder).await;
         let all = [
             key("parts", 1).part("project", "web"),
-            key("parts", 1).part("project", "web").part("status", "open"),
+            key("parts", 1)
+                .part("project", "web")
+                .part("status", "open"),
             key("parts", 1).part("project", "web2"),
             key("parts", 1).part("subproject", "web"),
             key("parts2", 1).part("project", "web"),
@@ -137,7 +143,7 @@ async fn a_pattern_by_parts_removes_just_what_has_them() {
             found.iter().map(Option::is_some).collect()
         };
         for key in &all {
-            cache.set(key, &1, MINUTE).await.unwrap();
+            cache.set(key, &1_u32, MINUTE).await.unwrap();
         }
         let web = Matching::new("parts").part("project", "web");
         let none = web.clone().part("status", &None::<&str>).pattern();

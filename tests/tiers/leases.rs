@@ -84,24 +84,34 @@ async fn that_was_taken_without_an_answer() {
     let proxy = Proxy::start(server.port());
     let cache = build(default_budget(&proxy.url())).await;
     // Nothing under the key at the first look, and no answer to the second: the delay eats the budget between them.
-    proxy.delay(Duration::from_millis(75));
-    let mut orphaned = false;
-    for id in 0..10 {
+    let slow = Duration::from_millis(75);
+    for id in 1.. {
         let key = key("lease", id);
+        until_back(&cache).await;
+        proxy.delay(slow);
         let value = cache.get_or_load(&key, MINUTE, || async { 1 }).await;
         assert_eq!(value, 1);
-        until("the outcome is known", || {
-            let stats = cache.stats().total;
-            stats.stored + stats.fenced > 0 || !cache.health().is_whole()
+        proxy.delay(Duration::ZERO);
+        until("the lease is given back, or will be", || {
+            let left = block_in_place(|| server.cli(&["EXISTS", key.as_str()]));
+            left == "0" || !cache.health().is_whole()
         })
         .await;
-        orphaned |= !cache.health().is_whole();
-        proxy.delay(Duration::ZERO);
         until_back(&cache).await;
         assert_prompt(&cache, &key).await;
-        proxy.delay(Duration::from_millis(75));
+        // On a busy machine the look itself may come to nothing. Each round asks for a lease once more, at its end.
+        if id >= 10 && block_in_place(|| sets(&server)) > id {
+            break;
+        }
     }
-    assert!(orphaned, "the drill has met what it is about");
+}
+
+fn sets(server: &RedisServer) -> u32 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_set:calls="));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
 /// The runtime ends in the middle of a load, and another one goes on with the cache.

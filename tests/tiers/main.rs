@@ -2,12 +2,16 @@
 
 mod budget;
 mod commands;
+mod deferred;
 mod drills;
 mod foreign;
 mod forgetful;
 mod leases;
+mod reentrant;
 mod stampede;
 mod strange_values;
+mod tags;
+mod tiered;
 mod two_processes;
 mod writers;
 

@@ -111,7 +111,8 @@ async fn the_first_caller_cancelled_at_each_point_hangs_nobody() {
                 break;
             }
         }
-        assert!(points > 4, "only {points} polls: nothing was cut");
+        // The two `yield_now` of the load are two at least.
+        assert!(points > 2, "only {points} polls: nothing was cut");
     }
 }
 

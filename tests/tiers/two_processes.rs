@@ -163,13 +163,14 @@ async fn a_removal_in_an_outage_reaches_the_others_at_the_recovery() {
 }
 
 /// A second process.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    orders: ChildStdin,
+    pub(crate) orders: ChildStdin,
     words: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 const URL: &str = "TIERS_PROCESS_URL";
+const NAMESPACE: &str = "TIERS_PROCESS_NAMESPACE";
 /// A lease of which one waits to see that it is renewed, each third of it. A machine has to stand still for the other
 /// two thirds to break it.
 const RENEWED: Duration = Duration::from_secs(12);
@@ -193,9 +194,15 @@ async fn until_renewed(server: &RedisServer, key: &Key) {
 impl Process {
     /// Starts [`the_other_process`].
     fn start(server: &RedisServer) -> Self {
+        Self::start_in(server, "")
+    }
+
+    /// The same, with a namespace.
+    pub(crate) fn start_in(server: &RedisServer, namespace: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "two_processes::the_other_process", "--nocapture"])
             .env(URL, server.url())
+            .env(NAMESPACE, namespace)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -210,7 +217,7 @@ impl Process {
     }
 
     /// Waits until it says `word`.
-    fn hear(&mut self, word: &str) {
+    pub(crate) fn hear(&mut self, word: &str) {
         let heard = self
             .words
             .any(|line| line.is_ok_and(|line| line.ends_with(word)));
@@ -230,7 +237,14 @@ impl Drop for Process {
 #[tokio::test]
 async fn the_other_process() {
     let Ok(url) = std::env::var(URL) else { return };
-    let cache = ready(patient_builder(&url).lease_ttl(RENEWED)).await;
+    let mut builder = patient_builder(&url).lease_ttl(RENEWED);
+    if let Some(namespace) = std::env::var(NAMESPACE)
+        .ok()
+        .filter(|name| !name.is_empty())
+    {
+        builder = builder.namespace(namespace);
+    }
+    let cache = ready(builder).await;
     let value = cache
         .get_or_load(&key("far", 1), MINUTE, || async {
             println!("\nloading");

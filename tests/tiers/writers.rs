@@ -1,13 +1,10 @@
 //! Writers under `#[invalidates]`, over Redis.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
 
 use dexter_cache::{Cache, cached, invalidates};
-use support::{Proxy, RedisServer};
+use support::{Proxy, RedisServer, cut_off};
 
 use crate::{break_off, patient, patient_builder, ready, until_back, until_lost};
 
@@ -30,20 +27,6 @@ async fn write(id: u32, value: u32, database: &Database) -> Result<u32, String> 
     database.0.store(value, Ordering::SeqCst);
     tokio::task::yield_now().await;
     Ok(id)
-}
-
-/// Polls `future` at most `polls` times and drops it.
-async fn cut_off<F: Future>(future: F, polls: usize) {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)))
-            .await
-            .is_ready()
-        {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn both(cache: &Cache, database: &Database) -> [u32; 2] {

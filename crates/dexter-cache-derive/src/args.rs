@@ -12,6 +12,7 @@ use crate::{names, options};
 const KNOWN: &[&str] = &[
     "ttl",
     "prefix",
+    "tags",
     "cache",
     "key",
     "skip",
@@ -27,6 +28,7 @@ const KNOWN: &[&str] = &[
 pub(crate) struct CachedArgs {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) prefix: Option<LitStr>,
+    pub(crate) tags: Vec<LitStr>,
     pub(crate) cache: Option<Expr>,
     pub(crate) key: Vec<KeyArg>,
     pub(crate) skip: Vec<Ident>,
@@ -76,6 +78,7 @@ impl CachedArgs {
                     "prefix = \"get_issue\"",
                 )?)?);
             }
+            "tags" => self.tags = tags(name, input)?,
             "cache" => {
                 options::equals(name, input, "cache = self.cache")?;
                 self.cache = Some(input.parse()?);
@@ -119,6 +122,34 @@ fn prefix(prefix: LitStr) -> Result<LitStr> {
             "{wrong}: write a name such as \"get_issue\", of letters, digits, `_`, `-`, `.`, `/`"
         ),
     ))
+}
+
+/// `tags = ["issue:{id}", ..]`.
+fn tags(name: &Ident, input: ParseStream<'_>) -> Result<Vec<LitStr>> {
+    const EXAMPLE: &str = "tags = [\"issue:{id}\"]";
+    options::equals(name, input, EXAMPLE)?;
+    if !input.peek(syn::token::Bracket) {
+        return Err(input.error(format!("`tags` is a list in brackets: write `{EXAMPLE}`")));
+    }
+    let content;
+    let bracket = syn::bracketed!(content in input);
+    if content.is_empty() {
+        return Err(Error::new(
+            bracket.span.join(),
+            format!("`tags` lists nothing: write `{EXAMPLE}`, or leave it out"),
+        ));
+    }
+    let tags = Punctuated::<LitStr, Token![,]>::parse_terminated_with(&content, |input| {
+        if !input.peek(LitStr) {
+            return Err(input.error(format!("a tag is a text in quotes: write `{EXAMPLE}`")));
+        }
+        let tag = input.parse()?;
+        if !input.is_empty() && !input.peek(Token![,]) {
+            return Err(input.error("something is left over here: write `,` between two tags"));
+        }
+        Ok(tag)
+    })?;
+    Ok(tags.into_iter().collect())
 }
 
 /// The parentheses of `name(..)`.

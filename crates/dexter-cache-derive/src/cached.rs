@@ -10,6 +10,7 @@ use crate::key::{reference_at, standing_at, take_apart};
 use crate::model::{Load, Model, Place};
 use crate::names;
 use crate::signature::Body;
+use crate::template::Template;
 use crate::{body, companions};
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -64,6 +65,7 @@ fn lookup(model: &Model) -> TokenStream {
         let takes_apart = take_apart(function, |name| names::mentions(&tokens, name));
         quote!({ #takes_apart #tokens })
     });
+    let policy_of = tagged(model, ttl_of);
     let launch_of = self::launch(model);
     let load = load(model);
     let lint = body::underscores(function);
@@ -78,7 +80,7 @@ fn lookup(model: &Model) -> TokenStream {
                     #private::Entered::Hit(#hit) => return #hit,
                     #private::Entered::Miss(#miss) => #miss,
                 };
-                let #ttl = #ttl_of;
+                let #ttl = #policy_of;
                 let #sharing = #sharing_of;
                 let #launch = #launch_of;
                 ::std::boxed::Box::pin(#launch.run(#miss, #shape, #sharing, #ttl, #load))
@@ -86,6 +88,28 @@ fn lookup(model: &Model) -> TokenStream {
             #pinned.await
         }
     }
+}
+
+/// The policy with the tags on it.
+fn tagged(model: &Model, policy: Option<TokenStream>) -> Option<TokenStream> {
+    let Model {
+        function,
+        private,
+        tags,
+        ..
+    } = model;
+    if tags.is_empty() {
+        return policy;
+    }
+    let mentioned: TokenStream = tags.iter().map(Template::mentioned).collect();
+    let takes_apart = take_apart(function, |name| names::mentions(&mentioned, name));
+    let tags = tags.iter().map(|tag| tag.tokens(private));
+    let tagged = names::local("policy");
+    Some(quote!({
+        let #tagged = #private::Policy::from(#policy);
+        #takes_apart
+        #tagged #(.tag(#tags))*
+    }))
 }
 
 /// `let shape = ..`: the one place where the bounds of a value are asked for, pointing at the return type.

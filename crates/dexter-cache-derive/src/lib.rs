@@ -17,6 +17,7 @@ mod names;
 mod options;
 mod pattern;
 mod signature;
+mod targets;
 mod template;
 
 use proc_macro::TokenStream;

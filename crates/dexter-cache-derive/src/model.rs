@@ -9,11 +9,13 @@ use crate::detach;
 use crate::key::Parts;
 use crate::names;
 use crate::signature::{Body, Function};
+use crate::template::Template;
 
 pub(crate) struct Model {
     pub(crate) function: Function,
     pub(crate) args: CachedArgs,
     pub(crate) parts: Parts,
+    pub(crate) tags: Vec<Template>,
     pub(crate) place: Place,
     pub(crate) load: Load,
     /// The name of the companions, unless there are none.
@@ -65,6 +67,7 @@ impl Model {
             ));
         }
         let parts = Parts::new(&function, &args)?;
+        let tags = tags(&function, &args)?;
         let load = load(&function, &args, place)?;
         let companion = match (&args.companion, &function.body) {
             (Companion::None, _) | (_, Body::Boxed(_)) => None,
@@ -79,6 +82,7 @@ impl Model {
             function,
             args,
             parts,
+            tags,
             place,
             load,
             companion,
@@ -144,6 +148,20 @@ fn output(function: &Function) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What is filled into a tag is known before the function runs.
+fn tags(function: &Function, args: &CachedArgs) -> Result<Vec<Template>> {
+    let known = |name: &Ident| {
+        (name == "self" && function.receiver.is_some())
+            || function
+                .args
+                .iter()
+                .any(|arg| arg.bindings().contains(name))
+    };
+    let example = "a tag, such as \"issue:{id}\"";
+    let tags = args.tags.iter();
+    tags.map(|tag| Template::new(tag, example, known)).collect()
 }
 
 fn place(function: &Function, args: &CachedArgs) -> Result<Place> {

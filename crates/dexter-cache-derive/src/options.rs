@@ -7,8 +7,6 @@ use syn::{Error, Ident, LitStr, Path, Result, Token};
 
 /// Options that a later version has.
 const LATER: &[&str] = &[
-    "tag",
-    "tags",
     "stale",
     "refresh_ahead",
     "soft_timeout",

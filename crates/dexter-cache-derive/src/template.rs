@@ -16,8 +16,12 @@ enum Piece {
 }
 
 impl Template {
-    /// `known` tells whether a placeholder may begin with this name.
-    pub(crate) fn new(text: &LitStr, known: impl Fn(&Ident) -> bool) -> Result<Self> {
+    /// `known` tells whether a placeholder may begin with this name; `example` is what the text could be.
+    pub(crate) fn new(
+        text: &LitStr,
+        example: &str,
+        known: impl Fn(&Ident) -> bool,
+    ) -> Result<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let value = text.value();
@@ -62,7 +66,7 @@ impl Template {
         if pieces.is_empty() {
             return Err(Error::new(
                 text.span(),
-                "this text is empty: write keys, such as \"list_issues:*\"",
+                format!("this text is empty: write {example}"),
             ));
         }
         Ok(Self { pieces })

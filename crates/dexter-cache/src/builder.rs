@@ -96,6 +96,9 @@ impl Default for CacheBuilder {
 impl CacheBuilder {
     /// The options that the environment names; see [`Cache::from_env`].
     ///
+    /// [`tiered`](Self::tiered) has no variable, since it needs a namespace:
+    /// `CacheBuilder::from_env()?.namespace("dexter").tiered()`.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] where a variable is no text.
@@ -219,7 +222,8 @@ impl CacheBuilder {
         self
     }
 
-    /// What all backend operations of one call may take together (250 ms).
+    /// What all backend operations of one call may take together (250 ms). A budget above half a second is also what the
+    /// backend has to answer the question whether it is there.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
         self

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::flight::Flights;
 use crate::global::{self, Scope};
-use crate::health::{Health, Serving};
+use crate::health::{Breaker, CacheMode, Health, Serving};
 use crate::key::Key;
 use crate::load::Inline;
 use crate::pattern::KeyPattern;
@@ -22,7 +22,8 @@ use crate::policy::Policy;
 use crate::shape::{CacheValue, Plain, ResultOf, Serde};
 use crate::share::{Alone, Cloned};
 use crate::stats::{Counters, PrefixId, Stats};
-use crate::target::{Invalidated, Target};
+use crate::tag::TagId;
+use crate::target::{Clear, Invalidated, Target};
 use crate::telemetry::TARGET;
 use crate::tier::Tier;
 
@@ -276,18 +277,97 @@ impl Cache {
             .await
     }
 
-    /// Removes everything that this cache has stored: the namespace, or without one, what lies under the prefixes that
-    /// this process has used (see [`invalidate`](Self::invalidate)). Never anything else, and never with `FLUSHDB`.
+    /// Invalidates every entry that bears `tag`, in one step, however many there are. Loads under way whose value will
+    /// bear it are not stored.
+    ///
+    /// The entries themselves are not looked for: each is a miss from now on, and goes with its TTL or when somebody
+    /// asks for it. So they are not counted either, and [`removed`](Invalidated::removed) is 0.
+    ///
+    /// A tag is any text. What an attribute fills into a tag, as into `"issue:{id}"`, is percent-encoded as in keys:
+    /// numbers and plain words stay as they are.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), dexter_cache::Error> {
+    /// use dexter_cache::{Cache, Key, Policy, Ttl};
+    ///
+    /// let cache = Cache::memory();
+    /// let policy = Policy::new(Ttl::secs(60)).tag("project:web");
+    /// for page in 0..3 {
+    ///     let key = Key::new("list_issues").part("page", &page);
+    ///     cache.set(&key, &"…".to_owned(), policy.clone()).await?;
+    /// }
+    /// cache.invalidate_tag("project:web").await?;
+    /// assert_eq!(cache.get::<String>(&Key::new("list_issues").part("page", &1)).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) as for [`invalidate`](Self::invalidate).
+    /// As for [`remove`](Self::remove).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it goes on although the caller is dropped.
     ///
     /// # Cost
     ///
-    /// One sweep of the database.
+    /// One command.
+    pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<Invalidated, Error> {
+        self.invalidate_tags([tag]).await
+    }
+
+    /// Invalidates every entry that bears one of these tags; see [`invalidate_tag`](Self::invalidate_tag).
+    ///
+    /// # Errors
+    ///
+    /// As for [`remove`](Self::remove).
+    ///
+    /// # Cost
+    ///
+    /// One command for every 500 tags.
+    pub async fn invalidate_tags<T: AsRef<str>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Result<Invalidated, Error> {
+        let tags = tags.into_iter().map(|tag| TagId::of(tag.as_ref()));
+        self.invalidate_all(tags.map(Target::Tag).collect()).await
+    }
+
+    /// Removes everything that this cache has stored: the namespace, or without one, what lies under the prefixes that
+    /// this process has used (see [`invalidate`](Self::invalidate)). Never anything else, and never with `FLUSHDB`.
+    ///
+    /// With a namespace, entries in the backend are not looked for: they are void from now on, and go with their TTL or
+    /// when somebody asks for them. [`removed`](Invalidated::removed) is then what this process held in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) as for [`invalidate`](Self::invalidate), where there is no
+    /// namespace.
+    ///
+    /// # Cost
+    ///
+    /// With a namespace one command, without one a sweep of the whole database.
     pub async fn clear(&self) -> Result<Invalidated, Error> {
-        self.invalidate_all(vec![Target::Everything]).await
+        self.clear_with(Clear::Remove).await
+    }
+
+    /// As [`clear`](Self::clear), where [`Clear::Expire`] keeps what can be fallen back on when a load fails.
+    ///
+    /// # Errors
+    ///
+    /// As for [`clear`](Self::clear).
+    ///
+    /// # Cost
+    ///
+    /// As for [`clear`](Self::clear); to expire takes two round trips.
+    pub async fn clear_with(&self, how: Clear) -> Result<Invalidated, Error> {
+        let target = match how {
+            Clear::Remove => Target::Everything,
+            Clear::Expire => Target::Freshness,
+        };
+        self.invalidate_all(vec![target]).await
     }
 
     /// What has happened so far, per prefix.
@@ -368,13 +448,22 @@ impl Inner {
         let Some(tier) = &self.tier else {
             return Health::memory();
         };
+        let (serving, breaker) = if tier.is_trusted() {
+            (Serving::Backend, Breaker::Closed)
+        } else {
+            (Serving::Memory, Breaker::Open)
+        };
         Health {
             backend: Some(tier.backend_name()),
-            serving: if tier.is_trusted() {
-                Serving::Backend
+            serving,
+            mode: if tier.config.tiered {
+                CacheMode::Tiered
             } else {
-                Serving::Memory
+                CacheMode::Shared
             },
+            breaker,
+            recovered: tier.recovered(),
+            watching: tier.is_watching(),
             journaled: tier.journal_len(),
             clock_offset_ms: tier.clock_offset(),
         }

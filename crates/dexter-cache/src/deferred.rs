@@ -87,6 +87,9 @@ impl Cache {
     /// With `Err` nothing is sent, and what the backend holds is in use again. Memory has let go of the keys, and loads
     /// them anew.
     ///
+    /// So an `Err` has to mean that nothing was committed. Where the commit itself fails and leaves that open, as a
+    /// connection does that breaks off before the answer, remove the keys by hand when `deferred` has returned.
+    ///
     /// What this task *loads* in a transaction before it removes it is stored as ever. So hand a cached function what it
     /// reads the committed rows with, not the transaction.
     ///

@@ -144,7 +144,9 @@ impl Removal {
         for target in &self.targets {
             for store in fallback.into_iter().chain([&self.inner.memory]) {
                 removed += match target {
-                    Target::Key(_) => 0,
+                    // The fence has done it.
+                    Target::Key(_) | Target::Tag(_) => 0,
+                    Target::Freshness => store.expire_all().await,
                     Target::Pattern(pattern) => store.remove_matching(pattern, None).await,
                     Target::Everything => {
                         let held = store.len() as u64;
@@ -188,13 +190,14 @@ impl Removal {
     async fn search_l1(&self, tier: &Tier) {
         for target in &self.targets {
             match target {
-                Target::Key(_) => {}
+                Target::Key(_) | Target::Tag(_) => {}
                 Target::Pattern(pattern) => {
                     if let Some(l1) = tier.seal_l1() {
                         l1.remove_matching(pattern, None).await;
                     }
                 }
-                Target::Everything => tier.empty_l1(),
+                // What can be fallen back on stays in the backend.
+                Target::Everything | Target::Freshness => tier.empty_l1(),
             }
         }
     }
@@ -210,7 +213,7 @@ impl Drop for Removal {
         let only_keys = self
             .targets
             .iter()
-            .all(|target| matches!(target, Target::Key(_)));
+            .all(|target| matches!(target, Target::Key(_) | Target::Tag(_)));
         if !only_keys {
             self.inner.memory.clear();
         }

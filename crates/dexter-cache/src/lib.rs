@@ -107,12 +107,67 @@
 //!
 //! # Invalidation
 //!
-//! By key ([`Cache::remove`], `get_issue::remove(7)`), by pattern ([`Cache::invalidate`]) and altogether
-//! ([`Cache::clear`]); declared on writers with `#[invalidates]`. `list_issues::matching().project("web")` is the pattern
-//! for the keys in which a part has just that value ([`Matching`]). Removals within a database transaction wait for its
-//! end in [`Cache::deferred`]. A pattern walks the whole database of Redis, a thousand
-//! keys a round trip: prefer keys where you can name them. Every removing call tells how far it has reached
+//! By key ([`Cache::remove`], `get_issue::remove(7)`), by *tag* ([`Cache::invalidate_tag`]), by pattern
+//! ([`Cache::invalidate`]) and altogether ([`Cache::clear`]); declared on writers with `#[invalidates]`. Removals within a
+//! database transaction wait for its end in [`Cache::deferred`]. Every removing call tells how far it has reached
 //! ([`Invalidated`]).
+//!
+//! Where one write makes many entries untrue, give them a tag. To invalidate it is one command, whatever it labels:
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! # use dexter_cache::{cached, invalidates};
+//! #[cached(ttl = "5m", prefix = "list_issues", tags = ["project:{project}"])]
+//! async fn list_issues(project: &str, page: u32) -> Vec<u64> {
+//!     // …
+//! #   vec![]
+//! }
+//!
+//! #[invalidates(tag = "project:{project}")]
+//! async fn create_issue(project: &str, title: &str) {
+//!     // …
+//! }
+//! ```
+//!
+//! In Redis a tag is a random *token* below the reserved name `dexter-cache`, and an entry carries the tokens that its load
+//! saw before it began. To invalidate a tag is to remove its token; an entry whose token is not there, or is another one,
+//! is a miss. So what Redis loses makes entries void, and never valid again. A namespace as a whole has such a token, its
+//! *epoch*: where there is a namespace, [`Cache::clear`] looks for nothing.
+//!
+//! A pattern is for what bears no tag: it walks the whole database of Redis, a thousand keys a round trip.
+//! `list_issues::matching().project("web")` is the pattern for the keys in which a part has just that value
+//! ([`Matching`]).
+//!
+//! # Three modes
+//!
+//! | mode | how | a hit costs | another process's removal is seen |
+//! |---|---|---|---|
+//! | `memory` | [`Cache::memory`], `REDIS_URL=memory` | a look-up | – |
+//! | `redis` | an address of a Redis | one round trip, decoding | at once |
+//! | `tiered` | [`CacheBuilder::tiered`], with a namespace | a look-up; the first one after a change as in `redis` | when Redis has told of it, or after 2.5 s |
+//!
+//! `tiered` keeps what it *reads* from Redis in memory as well (L1), decoded. Nothing enters there by being written, so a
+//! fill here costs no other process its memory. Redis tells every process of each key that changes in the namespace, on
+//! the connection that reads: what arrives together with the news that it is old is not kept. If the connection breaks,
+//! L1 serves on for at most [`fallback_ttl`](CacheBuilder::fallback_ttl), counted from when Redis was last known to
+//! answer, and is emptied before Redis is trusted again. If it breaks without a word, L1 answers for at most **2.5
+//! seconds** without news, then only Redis does. This process's own removals act on L1 at once. Where Redis does not tell
+//! (before 6.0, RESP2, a user without `CLIENT TRACKING`), a value stays in L1 for at most **2.5 seconds**
+//! ([`Health::watching`] shows it). A caller that waits for another process's load wakes up when Redis tells of it.
+//!
+//! **When `redis` is the better choice.** Each fill is announced to *every* process, whether it uses the key or not, at most
+//! twice: the lease, and the value. (A load longer than a third of [`lease_ttl`](CacheBuilder::lease_ttl): once more
+//! for each further third. A `set`, a removal, an expiry: once. A read: never.) So
+//!
+//! ```text
+//! messages a second = fills a second × processes × 2
+//! ```
+//!
+//! 50 fills a second and 10 processes are 1,000 messages a second, 500 fills and 100 processes are 100,000, which keeps a
+//! Redis busy with nothing else. What is saved is one command for every hit. Between two fills of a key `tiered` costs
+//! two messages and one read for each process, `redis` one read for each hit: as a rule of thumb, `tiered` pays where a
+//! value is read, by all processes together, more than three times as often as there are processes before it changes.
+//! Few keys that everybody reads all the time pay; many keys that are read once or twice do not.
 //!
 //! # When Redis is away
 //!
@@ -130,6 +185,8 @@
 //!
 //! * *A process that dies with its journal*: removals that it had not replayed are lost; the old values live until their
 //!   TTL ends.
+//! * *L1 of other processes* in `tiered` mode may answer with what was invalidated until Redis has told of it: within a
+//!   round trip as a rule, and for at most 2.5 seconds where their connection has broken without a word.
 //! * *Other processes during an outage of their own* may serve from memory, for at most `fallback_ttl`, what was
 //!   invalidated elsewhere.
 //! * *A lagging origin*: if the database that a load reads is behind the one that was written (a replica), a load after the
@@ -140,6 +197,9 @@
 //!   back. Their TTL bounds that.
 //! * *An ACL that forbids `CLIENT KILL`*: commands that the broken connection had sent may still be applied after the
 //!   replay.
+//! * *A Redis that evicts* (`maxmemory`) may evict a token or the epoch as it may any key; what it stands for is loaded anew
+//!   then. Both are read along with values from time to time, so a policy that goes by use (`lru`, `lfu`) leaves them alone
+//!   while they are in use.
 //!
 //! # Bypass and refresh
 //!
@@ -216,6 +276,7 @@ mod share;
 mod site;
 mod stats;
 mod sync;
+mod tag;
 mod target;
 mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
@@ -242,10 +303,10 @@ pub use dexter_cache_derive::cached;
 pub use dexter_cache_derive::invalidates;
 pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
-pub use health::{Health, Serving};
+pub use health::{Breaker, CacheMode, Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
 pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;
 pub use stats::{Counts, Stats};
-pub use target::{Invalidated, Reach};
+pub use target::{Clear, Invalidated, Reach};
 pub use ttl::Ttl;

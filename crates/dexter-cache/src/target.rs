@@ -2,23 +2,42 @@
 
 use crate::key::Key;
 use crate::pattern::KeyPattern;
+use crate::tag::TagId;
 
 /// What is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Key(Key),
     Pattern(KeyPattern),
+    Tag(TagId),
     Everything,
+    /// Everything that is fresh; what can be fallen back on stays for that.
+    Freshness,
 }
 
 impl Target {
+    /// Whether it is about this very key. A tag says nothing about keys: it is known to what bears it.
     pub(crate) fn covers(&self, key: &Key) -> bool {
         match self {
             Self::Key(own) => own == key,
             Self::Pattern(pattern) => pattern.matches(key.as_str().as_bytes()),
-            Self::Everything => true,
+            Self::Tag(_) => false,
+            Self::Everything | Self::Freshness => true,
         }
     }
+}
+
+/// What [`Cache::clear_with`](crate::Cache::clear_with) leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Clear {
+    /// Nothing: no entry answers any more, and none is fallen back on.
+    Remove,
+    /// What has a stale window is no longer fresh, and stays for the case that its load fails. The rest is removed.
+    ///
+    /// Where this cannot be done without losing a removal that comes at the same time (a backend without a namespace, or
+    /// without compare-and-set, or one that is away), it is [`Remove`](Self::Remove).
+    Expire,
 }
 
 /// What a removing call did, and how far it has reached.
@@ -28,7 +47,8 @@ impl Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalidated {
-    /// How many entries were removed. Zero where the backend could not be asked.
+    /// How many entries were removed. Those are not counted that become void without being looked for: the ones of a
+    /// tag, and what a backend holds below a namespace that is cleared. Zero where the backend could not be asked.
     pub removed: u64,
     /// Whether the shared backend has done it.
     pub reach: Reach,

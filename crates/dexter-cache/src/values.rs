@@ -9,11 +9,12 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Shared;
 use crate::key::Key;
+use crate::policy::Policy;
 use crate::shape::{CacheValue, Codec};
 use crate::stats::{Event, PrefixId};
+use crate::tag::TagId;
 use crate::target::Target;
-use crate::tier::{Asked, Tier};
-use crate::ttl::Ttl;
+use crate::tier::{Asked, Budget, Labels, Seen, Tier};
 use crate::wire::{self, Found};
 
 impl Cache {
@@ -94,21 +95,39 @@ impl Cache {
             (!inner.flights.is_covered(key)).then_some(asked)
         };
         let asked: Vec<Option<Asked>> = wanted.iter().map(ask).collect();
-        let Ok(found) = tier.get_many(&wanted, &mut tier.budget()).await else {
+        let budget = &mut tier.budget();
+        let Ok((found, mut seen)) = tier.look_up_many(&wanted, budget).await else {
             return values;
         };
-        for ((at, bytes), asked) in missing.into_iter().zip(found).zip(asked) {
+        let fingerprint = wire::fingerprint::<T>(0);
+        let mut read: Vec<Option<Found<'_>>> = found
+            .iter()
+            .map(|bytes| bytes.as_ref().map(|bytes| wire::read(bytes, fingerprint)))
+            .collect();
+        let tags = read.iter().flatten().flat_map(|found| match found {
+            Found::Value(entry) => &entry.about.tags[..],
+            _ => &[],
+        });
+        // All that there are, so that no entry has to ask for its own.
+        let tags = tags.map(|tag| TagId(tag.tag));
+        if tier.learn(tags, &mut seen, budget).await.is_err() {
+            return values;
+        }
+        for ((at, found), asked) in missing.into_iter().zip(&mut read).zip(asked) {
             let key = &keys[at];
             let asked = asked.filter(|_| !inner.flights.is_covered(key));
-            values[at] = bytes
-                .zip(asked)
-                .and_then(|(bytes, asked)| self.open(tier, key, &asked, &bytes, 0, Codec::JSON));
+            let Some((found, asked)) = found.take().zip(asked) else {
+                continue;
+            };
+            let admitted = self.admitted(tier, found, &mut seen, budget).await;
+            values[at] =
+                admitted.and_then(|found| self.open(tier, key, &asked, found, Codec::JSON));
         }
         values
     }
 
-    /// Stores `value` under `key` for `ttl`, in place of what is there. Loads of the key that are under way are not
-    /// stored.
+    /// Stores `value` under `key` as `policy` says (a [`Ttl`](crate::Ttl) is one), in place of what is there. Loads of the
+    /// key that are under way are not stored.
     ///
     /// While the backend is away the value is kept in memory, for at most the fallback TTL, and what the backend holds
     /// under the key is removed when it is back. A value over the size limit is not stored; what was under the key is
@@ -126,9 +145,15 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// One round trip.
-    pub async fn set<T: CacheValue>(&self, key: &Key, value: &T, ttl: Ttl) -> Result<(), Error> {
+    /// One round trip; one more where it is not known which tokens the tags have, or which epoch the namespace.
+    pub async fn set<T: CacheValue>(
+        &self,
+        key: &Key,
+        value: &T,
+        policy: impl Into<Policy>,
+    ) -> Result<(), Error> {
         let inner = &self.0;
+        let Policy { ttl, tags, .. } = policy.into();
         // What a transaction writes may be undone yet.
         if inner.is_off() || self.is_deferring() {
             return self.remove(key).await.map(drop);
@@ -139,17 +164,22 @@ impl Cache {
         }
         let prefix = PrefixId::of(key.prefix());
         let fresh_until = clock::after(inner.clock.now(), life);
+        let marks = inner.flights.tags().marks(tags.as_slice());
         let Some(tier) = &inner.tier else {
             let _fence = inner.flights.raise(Target::Key(key.clone()));
-            inner
-                .memory
-                .insert(key, Held::new(Arc::new(value.clone()), fresh_until), None);
+            let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
+            inner.memory.insert(key, held, None);
             inner.counters.add(prefix, Event::Stored);
             return Ok(());
         };
         tier.guard();
-        let bytes = envelope(tier, value, life)?;
-        if bytes.len() > tier.config.max_value {
+        let budget = &mut tier.budget();
+        // Where the backend is away, so are they, and what is written is nowhere to be read.
+        let labels = tier
+            .label(tags.as_slice(), false, &mut Seen::default(), budget)
+            .await;
+        let bytes = envelope(tier, value, life, labels.as_ref().ok())?;
+        if bytes.len() > tier.config.max_value || tags.as_slice().len() > wire::MAX_TAGS {
             inner.counters.add(prefix, Event::TooLarge);
             inner.warn_too_large(key.prefix(), bytes.len());
             return self.remove(key).await.map(drop);
@@ -159,10 +189,11 @@ impl Cache {
         inner.memory.remove(key);
         tier.fallback.remove(key);
         tier.evict(key);
-        match tier
-            .set(key, bytes, life, When::Always, &mut tier.budget())
-            .await
-        {
+        let stored = match labels {
+            Ok(_) => tier.set(key, bytes, life, When::Always, budget).await,
+            Err(error) => Err(error),
+        };
+        match stored {
             Ok(_) => inner.counters.add(prefix, Event::Stored),
             // The server still removes, and what is there is older than what could not be written.
             Err(error) if error.kind() == ErrorKind::OutOfMemory => {
@@ -174,7 +205,7 @@ impl Cache {
                 tier.postpone(&[Target::Key(key.clone())]);
                 let life = life.min(tier.config.fallback_ttl);
                 let fresh_until = clock::after(inner.clock.now(), life);
-                let held = Held::new(Arc::new(value.clone()), fresh_until);
+                let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
                 let mut weighed = Some(tier.fallback.weigh(key, held, None));
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
                 // Dropping values runs code of the user, so what is pushed out leaves the lock.
@@ -215,8 +246,9 @@ impl Cache {
         if !tier.is_trusted() || inner.flights.is_covered(key) {
             return None;
         }
-        let bytes = match tier.get(key, &mut tier.budget()).await {
-            Ok(bytes) => bytes?,
+        let budget = &mut tier.budget();
+        let (bytes, mut seen) = match tier.look_up(key, &[], budget).await {
+            Ok((bytes, seen)) => (bytes?, seen),
             Err(error) => {
                 if error.kind() == ErrorKind::WrongType {
                     inner.counters.add(prefix, Event::Unusable);
@@ -224,27 +256,44 @@ impl Cache {
                 return None;
             }
         };
-        self.open(tier, key, &asked, &bytes, version, codec)
+        let found = wire::read(&bytes, wire::fingerprint::<V>(version));
+        let found = self.admitted(tier, found, &mut seen, budget).await?;
+        self.open(tier, key, &asked, found, codec)
     }
 
-    /// The value in an envelope, which L1 keeps where there is one.
+    /// What was found, unless it was invalidated.
+    async fn admitted<'a>(
+        &self,
+        tier: &Tier,
+        mut found: Found<'a>,
+        seen: &mut Seen,
+        budget: &mut Budget,
+    ) -> Option<Found<'a>> {
+        if let Found::Value(entry) = &mut found {
+            let admits = tier.admits(&mut entry.about, seen, budget).await;
+            admits.ok().filter(|admits| *admits)?;
+        }
+        Some(found)
+    }
+
+    /// The value in an envelope that counts, which L1 keeps where there is one.
     fn open<V>(
         &self,
         tier: &Tier,
         key: &Key,
         asked: &Asked,
-        bytes: &[u8],
-        version: u32,
+        found: Found<'_>,
         codec: Codec<V>,
     ) -> Option<V>
     where
         V: Clone + Send + Sync + 'static,
     {
-        let value = match wire::read(bytes, wire::fingerprint::<V>(version)) {
+        let value = match found {
             Found::Lease { .. } => return None,
             // Kept beyond its time only by the lease of a refresh.
             Found::Value(entry)
-                if entry.leased_until.is_some()
+                if (entry.leased_until.is_some()
+                    || entry.about.times.fresh_until < entry.about.times.kept_until)
                     && entry.about.times.fresh_until <= tier.backend_ms() =>
             {
                 return None;
@@ -271,8 +320,13 @@ fn envelope<T: CacheValue>(
     tier: &Tier,
     value: &T,
     life: std::time::Duration,
+    labels: Option<&Labels>,
 ) -> Result<Vec<u8>, Error> {
-    let about = tier.about(wire::fingerprint::<T>(0), life);
+    let mut about = tier.about(wire::fingerprint::<T>(0), life);
+    if let Some(labels) = labels {
+        about.epoch = labels.epoch;
+        about.tags.clone_from(&labels.tags);
+    }
     wire::value(fastrand::u128(..), &about, |out| {
         serde_json::to_writer(out, value)
     })

@@ -67,7 +67,7 @@ pub(crate) struct TagToken {
 }
 
 /// More tags than this have no place in a header.
-const MAX_TAGS: usize = 1_000;
+pub(crate) const MAX_TAGS: usize = 1_000;
 
 /// A value, and what its envelope says about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -193,6 +193,15 @@ pub(crate) fn value<E>(
     Ok(out)
 }
 
+/// Writes tokens that became known later into an envelope that has places for them, behind the first `skip` ones.
+pub(crate) fn write_tokens(envelope: &mut [u8], skip: usize, tokens: &[TagToken]) {
+    let places = envelope[HEADER + skip * TAG..].chunks_exact_mut(TAG);
+    for (place, token) in places.zip(tokens) {
+        place[..8].copy_from_slice(&token.tag.to_le_bytes());
+        place[8..].copy_from_slice(&token.token.to_le_bytes());
+    }
+}
+
 /// What tells one type's values from another's: the name of the type and the version that the user gave it.
 ///
 /// FNV-1a, because the number has to be the same in every process and after every update of a hashing crate.
@@ -292,6 +301,20 @@ mod tests {
             })
         );
         assert_ne!(stamp(&plain), stamp(&leased));
+    }
+
+    #[test]
+    fn tokens_can_be_written_later() {
+        let mut late = about();
+        late.tags[1].token = 0;
+        let mut bytes = value(7, &late, |out| -> Result<(), ()> {
+            out.extend_from_slice(b"{}");
+            Ok(())
+        })
+        .unwrap();
+        assert_ne!(bytes, sample());
+        write_tokens(&mut bytes, 1, &about().tags[1..]);
+        assert_eq!(bytes, sample());
     }
 
     #[test]

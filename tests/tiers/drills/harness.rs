@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dexter_cache::backend::{RedisBackend, RedisConfig};
 use dexter_cache::{Cache, CacheBuilder, Error, Key, Serving};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -16,6 +17,9 @@ use crate::{BOUND, LEASE, MINUTE, build, patient_builder, ready, until, until_ba
 const CALLERS: usize = 64;
 const WRITERS: usize = 6;
 const CAPACITY: u16 = 300;
+/// What a step of a recovery may take.
+const RECOVERY: Duration = Duration::from_secs(3);
+const NAMESPACE: &str = "drill";
 
 /// Callers and writers at work on one cache.
 pub(super) struct Drill {
@@ -23,6 +27,8 @@ pub(super) struct Drill {
     pub(super) world: Arc<World>,
     team: Arc<Team>,
     tasks: Vec<JoinHandle<()>>,
+    /// Where L1 is in front of Redis.
+    namespace: Option<&'static str>,
 }
 
 /// Whether writers clear the cache now and then, which also makes good what the journal of single keys would miss.
@@ -42,13 +48,17 @@ pub(super) struct Team {
 
 impl Drill {
     /// Begins on a cache with a small memory, and with all defaults but those that would end a wait for a lease of nobody
-    /// before somebody notices.
+    /// before somebody notices, or that would keep a busy machine from recovering.
     pub(super) async fn begin(url: &str) -> Self {
         Self::begin_with(url, Clears::Some).await
     }
 
     pub(super) async fn begin_with(url: &str, clears: Clears) -> Self {
-        let builder = Cache::builder().redis(url).lease_ttl(LEASE);
+        let config = RedisConfig::parse(url).expect("a good address");
+        let config = config.connect_timeout(RECOVERY).sweep_timeout(RECOVERY);
+        let builder = Cache::builder()
+            .backend(RedisBackend::new(config))
+            .lease_ttl(LEASE);
         Self::begin_on(builder.follow_timeout(LEASE), clears).await
     }
 
@@ -56,6 +66,15 @@ impl Drill {
         let cache = build(builder.memory_capacity(CAPACITY.into())).await;
         let drill = Self::go_on(cache, Arc::new(World::new()), clears);
         drill.calls(500).await;
+        drill
+    }
+
+    /// Begins on a cache with L1 in front of Redis.
+    pub(super) async fn begin_tiered(url: &str, clears: Clears) -> Self {
+        let builder = Cache::builder().redis(url).namespace(NAMESPACE).tiered();
+        let builder = builder.lease_ttl(LEASE).follow_timeout(LEASE);
+        let mut drill = Self::begin_on(builder, clears).await;
+        drill.namespace = Some(NAMESPACE);
         drill
     }
 
@@ -76,6 +95,7 @@ impl Drill {
             world,
             team,
             tasks,
+            namespace: None,
         }
     }
 
@@ -100,10 +120,12 @@ impl Drill {
     /// Waits for the recovery, and for a good number of calls after it.
     pub(super) async fn through_recovery(&self) {
         until_back(&self.cache).await;
-        until("memory is empty while Redis answers", || {
-            self.cache.stats().entries == 0
-        })
-        .await;
+        if self.namespace.is_none() {
+            until("memory is empty while Redis answers", || {
+                self.cache.stats().entries == 0
+            })
+            .await;
+        }
         self.calls(1000).await;
         self.writes(30).await;
     }
@@ -117,15 +139,21 @@ impl Drill {
                 .expect("nobody hangs")
                 .expect("nobody panics");
         }
-        self.team.report.assert_good(CAPACITY.into());
+        let stores = if self.namespace.is_some() { 2 } else { 1 };
+        self.team.report.assert_good(u64::from(CAPACITY) * stores);
     }
 
     /// As [`end`](Self::end), and another process must find nothing in Redis that was removed.
     pub(super) async fn end_and_read_elsewhere(self, url: &str) {
         let (cache, world) = (self.cache.clone(), Arc::clone(&self.world));
+        let mut builder = patient_builder(url);
+        if let Some(namespace) = self.namespace {
+            builder = builder.namespace(namespace);
+        }
         self.end().await;
         until_back(&cache).await;
-        let other = ready(patient_builder(url)).await;
+        until("everything is replayed", || cache.health().journaled == 0).await;
+        let other = ready(builder).await;
         for row in &world.0 {
             let seen: Option<Seen> = other.get(&row.key).await.expect("a read never fails");
             let floor = row.floor();

@@ -9,6 +9,7 @@ mod outages;
 mod refusals;
 mod report;
 mod runtimes;
+mod tiered;
 mod world;
 mod writers;
 

@@ -5,7 +5,7 @@ use support::{Client, RedisServer, Reply};
 use tokio::task::block_in_place;
 
 use super::harness::{Clears, Drill};
-use crate::{MINUTE, key, patient_builder, until_back, until_lost};
+use crate::{MINUTE, key, patient_builder, until_back};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn demoted_to_a_replica_and_promoted_again() {
@@ -46,32 +46,15 @@ async fn full_without_eviction() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loading_its_data() {
-    let server = RedisServer::start_with(&[
-        "--key-load-delay",
-        "500",
-        "--loading-process-events-interval-bytes",
-        "1024",
-    ]);
+    let server = RedisServer::start();
     // The snapshot is of before the cache: what it brings back is nothing that was removed.
-    block_in_place(|| {
-        let mut client = server.client();
-        for id in 0..4000 {
-            client
-                .call(&["SET", &format!("loading:{id}"), &"x".repeat(64)])
-                .unwrap();
-        }
-        server.save();
-    });
+    block_in_place(|| server.save_much(6000));
     let drill = Drill::begin(&server.url()).await;
-    let restart = tokio::task::spawn_blocking(move || {
-        server.restart_with_data();
-        server
-    });
-    until_lost(&drill.cache).await;
-    let server = restart.await.unwrap();
+    block_in_place(|| server.restart_loading());
+    drill.through_outage().await;
+    block_in_place(|| server.finish_loading());
     drill.through_recovery().await;
-    let url = server.url();
-    drill.end_and_read_elsewhere(&url).await;
+    drill.end_and_read_elsewhere(&server.url()).await;
     assert_eq!(block_in_place(|| server.cli(&["EXISTS", "loading:1"])), "1");
 }
 

@@ -7,6 +7,7 @@ use crate::flight::Fence;
 use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::share::Success;
+use crate::tag::TagId;
 use crate::target::Target;
 
 /// What a writer makes stale, and when it is removed.
@@ -32,6 +33,10 @@ impl Targets {
 
     pub fn pattern(&mut self, pattern: KeyPattern) {
         self.list.push(Target::Pattern(pattern));
+    }
+
+    pub fn tag(&mut self, tag: impl AsRef<str>) {
+        self.list.push(Target::Tag(TagId::of(tag.as_ref())));
     }
 
     /// Before the writer runs, too.

@@ -16,7 +16,8 @@ pub use crate::cache::Cache;
 pub use crate::call::{Entered, Miss, enter};
 pub use crate::global::refresh;
 pub use crate::key::{KeyBuilder, value_text};
-pub use crate::load::{Detach, Inline};
+pub use crate::load::{Detach, Inline, tag as tag_load};
+pub use crate::policy::Policy;
 pub use crate::shape::{CacheValue, Codec, Decode, Encode, LocalValue, Shape};
 pub use crate::share::{Always, Share, Sharing, Success};
 pub use crate::site::Site;
@@ -55,6 +56,11 @@ pub fn remove(
 /// The keys of a function's calls, of which it has `parts`.
 pub fn matching(site: &'static Site, parts: &'static [&'static str]) -> Matching {
     Matching::of(site.prefix_text(), Some(parts))
+}
+
+/// Of these keys, those whose part `name` is what `write` writes.
+pub fn narrow(keys: Matching, name: &str, write: impl FnOnce(&mut KeyBuilder)) -> Matching {
+    keys.written(name, write)
 }
 
 /// Removes what matches.

@@ -1,4 +1,4 @@
-//! Templates of patterns and keys: literal text with values between, escaped as they are in keys.
+//! Templates of patterns, keys and tags: literal text with values between, escaped as they are in keys.
 
 use crate::key::value_text;
 use crate::{CacheKey, Key, KeyPattern};
@@ -32,5 +32,12 @@ impl Text {
 
     pub fn key(self) -> Key {
         Key::raw(self.0)
+    }
+}
+
+/// As a tag.
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }

@@ -10,6 +10,9 @@
 //!   backend has answered (the drop of [`Fence`]). A marked flight is not stored and takes no new followers. A flight
 //!   that begins while a fence stands is born marked, since what it reads may be what is just being removed.
 //!
+//!   A fence over a tag looks for no flight: it changes a number that the flights under the tag have seen before
+//!   ([`Marks`]), and so do the values that they store.
+//!
 //! A flight and a fence meet under the lock of the key's shard: either the fence sees the flight, or the flight sees
 //! the fence. Values enter memory under that lock too ([`Ticket::store`]), so that no invalidation falls between the
 //! check and the insertion.
@@ -35,6 +38,7 @@ use crate::guard::Guards;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::tag::{Marks, Moves, TagFence, TagSet, TagTable};
 use crate::target::Target;
 
 /// How many callers of one key may load at once after loads that could not be shared.
@@ -65,6 +69,7 @@ pub(crate) struct Flights {
     /// Fences over more than one key. Few and short-lived, so a list.
     standing: RwLock<Vec<Arc<Target>>>,
     standing_count: AtomicUsize,
+    tags: Arc<TagTable>,
     /// Gives back the lease of a flight that all its callers have left.
     orphaned: OnceLock<Orphaned>,
 }
@@ -89,6 +94,12 @@ pub(crate) struct Flight {
     token: u128,
     /// Set by a fence: what this flight brings is for its callers, not for the cache.
     fenced: AtomicBool,
+    /// What was seen of the tags that were known when it began. One that is invalidated is a fence, too.
+    marks: Marks,
+    /// What was seen of all tags, for those that become known by what it brings.
+    begun: Moves,
+    /// What it brings has such tags: only those may share it who came before any tag was invalidated.
+    labelled: AtomicBool,
     /// Permits are turns to load. Closed when the flight has landed.
     turns: Semaphore,
     allowed: AtomicU32,
@@ -105,6 +116,8 @@ pub(crate) struct Ticket {
     flights: Arc<Flights>,
     key: Key,
     flight: Arc<Flight>,
+    /// What was to be seen of all tags when this caller came.
+    joined: Moves,
 }
 
 /// The right to load. Dropping it unused passes it on.
@@ -125,6 +138,8 @@ pub(crate) enum Joined {
 pub(crate) enum Waited {
     Landed(Landed),
     Turn(Turn),
+    /// It has landed, with a value that may have been invalidated before this caller came.
+    Outdated,
 }
 
 impl Flights {
@@ -134,8 +149,14 @@ impl Flights {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             standing: RwLock::default(),
             standing_count: AtomicUsize::new(0),
+            tags: Arc::default(),
             orphaned: OnceLock::new(),
         })
+    }
+
+    /// The tags of what is loaded and kept.
+    pub(crate) fn tags(&self) -> &Arc<TagTable> {
+        &self.tags
     }
 
     /// Sets who gives back the leases of flights that nobody lands. Once.
@@ -143,11 +164,14 @@ impl Flights {
         let _ = self.orphaned.set(Box::new(give_back));
     }
 
-    /// Joins the flight of `key` and `type_id`, or begins one.
-    pub(crate) fn join(self: &Arc<Self>, key: &Key, type_id: TypeId) -> Joined {
+    /// Joins the flight of `key` and `type_id`, or begins one under `tags`.
+    pub(crate) fn join(self: &Arc<Self>, key: &Key, type_id: TypeId, tags: &TagSet) -> Joined {
         let mut shard = self.shard(key);
         let slot = slot(&mut shard, key);
-        let joinable = |flight: &&Arc<Flight>| flight.type_id == type_id && !flight.exclusive;
+        let joined = self.tags.moves();
+        let joinable = |flight: &&Arc<Flight>| {
+            flight.type_id == type_id && !flight.exclusive && !flight.is_outdated(joined)
+        };
         if let Some(flight) = slot.flights.iter().find(joinable) {
             let flight = Arc::clone(flight);
             flight.users.fetch_add(1, Ordering::Relaxed);
@@ -155,17 +179,18 @@ impl Flights {
                 flights: Arc::clone(self),
                 key: key.clone(),
                 flight,
+                joined,
             });
         }
-        Joined::Lead(self.begin(slot, key, type_id, false))
+        Joined::Lead(self.begin(slot, key, type_id, tags, false))
     }
 
     /// Begins a flight that nobody joins, and voids the earlier ones as a fence does.
-    pub(crate) fn supersede(self: &Arc<Self>, key: &Key, type_id: TypeId) -> Turn {
+    pub(crate) fn supersede(self: &Arc<Self>, key: &Key, type_id: TypeId, tags: &TagSet) -> Turn {
         let mut shard = self.shard(key);
         let slot = slot(&mut shard, key);
         slot.detach_all();
-        self.begin(slot, key, type_id, true)
+        self.begin(slot, key, type_id, tags, true)
     }
 
     fn begin(
@@ -173,12 +198,17 @@ impl Flights {
         slot: &mut Slot,
         key: &Key,
         type_id: TypeId,
+        tags: &TagSet,
         exclusive: bool,
     ) -> Turn {
+        let begun = self.tags.moves();
         let flight = Arc::new(Flight {
             type_id,
             token: fastrand::u128(..),
             fenced: AtomicBool::new(slot.fences > 0),
+            marks: self.tags.marks(tags.as_slice()),
+            begun,
+            labelled: AtomicBool::new(false),
             turns: Semaphore::new(0),
             allowed: AtomicU32::new(1),
             landed: OnceLock::new(),
@@ -197,6 +227,7 @@ impl Flights {
                 flights: Arc::clone(self),
                 key: key.clone(),
                 flight,
+                joined: begun,
             },
             spent: false,
         }
@@ -231,6 +262,11 @@ impl Flights {
     /// Raises a fence: no load that is under way is stored or joined any more, none that begins before the fence is
     /// dropped is ever stored, and none is joined after.
     pub(crate) fn raise(self: &Arc<Self>, target: Target) -> Fence {
+        if let Target::Tag(tag) = target {
+            return Fence::Tag {
+                _tag: self.tags.raise(tag),
+            };
+        }
         let target = Arc::new(target);
         if let Target::Key(key) = &*target {
             let mut shard = self.shard(key);
@@ -245,7 +281,7 @@ impl Flights {
             self.standing_count.fetch_add(1, Ordering::SeqCst);
             self.walk(&target, Slot::detach_all);
         }
-        Fence {
+        Fence::Keys {
             flights: Arc::clone(self),
             target,
         }
@@ -344,14 +380,21 @@ impl Slot {
 }
 
 /// A fence that stands; dropping it lowers it.
-pub(crate) struct Fence {
-    flights: Arc<Flights>,
-    target: Arc<Target>,
+pub(crate) enum Fence {
+    Keys {
+        flights: Arc<Flights>,
+        target: Arc<Target>,
+    },
+    Tag {
+        _tag: TagFence,
+    },
 }
 
 impl Drop for Fence {
     fn drop(&mut self) {
-        self.flights.lower(&self.target);
+        if let Self::Keys { flights, target } = self {
+            flights.lower(target);
+        }
     }
 }
 

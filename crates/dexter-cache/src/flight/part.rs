@@ -9,11 +9,17 @@ use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
 use crate::guard::Guard;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
     /// A number that tells this flight from every other one that is alive.
     fn identity(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
+    }
+
+    /// Whether a caller that comes when `now` is to be seen of all tags may not share what the flight brings.
+    pub(super) fn is_outdated(&self, now: Moves) -> bool {
+        !self.marks.are_unchanged() || (self.labelled.load(Ordering::Acquire) && self.begun != now)
     }
 }
 
@@ -40,6 +46,9 @@ impl Ticket {
             .landed
             .get()
             .expect("turns are closed after the result is set");
+        if self.flight.labelled.load(Ordering::Acquire) && self.flight.begun != self.joined {
+            return Waited::Outdated;
+        }
         Waited::Landed(landed.clone())
     }
 
@@ -65,7 +74,7 @@ impl Ticket {
     /// Whether no fence has marked the flight, and every fence to come will.
     ///
     /// Fences find flights in the map. One that another turn has landed is not there any more: a turn that still loads for
-    /// it would store what a later fence was meant to stop.
+    /// it would store what a later fence was meant to stop. Fences over tags are found in the marks.
     fn is_open(&self, shard: &Shard) -> bool {
         let in_the_map = |slot: &Slot| {
             slot.flights
@@ -73,8 +82,27 @@ impl Ticket {
                 .any(|flight| Arc::ptr_eq(flight, &self.flight))
         };
         let open = !self.flight.fenced.load(Ordering::Relaxed)
+            && self.flight.marks.are_valid()
             && shard.get(&self.key).is_some_and(in_the_map);
         open || !self.flights.guards.stands(Guard::LocalFence)
+    }
+
+    /// Says that what the flight brings has tags that were not known when it began. Before it lands.
+    pub(crate) fn label(&self) {
+        self.flight.labelled.store(true, Ordering::Release);
+    }
+
+    /// The marks of what the flight brings, with `more` tags beside those it began under; `None` where one of these may
+    /// have been invalidated since.
+    pub(crate) fn marks(&self, more: &[TagId]) -> Option<Marks> {
+        let mut marks = self.flight.marks.clone();
+        if !more.is_empty() {
+            marks.extend(self.flights.tags.marks(more));
+            if !self.flights.tags.has_rested(self.flight.begun) {
+                return None;
+            }
+        }
+        Some(marks)
     }
 
     /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which

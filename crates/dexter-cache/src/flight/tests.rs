@@ -11,14 +11,14 @@ fn key() -> Key {
 }
 
 fn lead(flights: &Arc<Flights>) -> Turn {
-    match flights.join(&key(), TYPE()) {
+    match flights.join(&key(), TYPE(), &TagSet::EMPTY) {
         Joined::Lead(turn) => turn,
         Joined::Follow(_) => panic!("somebody leads already"),
     }
 }
 
 fn follow(flights: &Arc<Flights>) -> Ticket {
-    match flights.join(&key(), TYPE()) {
+    match flights.join(&key(), TYPE(), &TagSet::EMPTY) {
         Joined::Follow(ticket) => ticket,
         Joined::Lead(_) => panic!("nobody leads"),
     }
@@ -110,7 +110,7 @@ async fn each_failed_round_lets_twice_as_many_try() {
             }
             match ticket.wait().await {
                 Waited::Turn(turn) => turns.push(turn),
-                Waited::Landed(_) => panic!("nothing has landed"),
+                Waited::Landed(_) | Waited::Outdated => panic!("nothing has landed"),
             }
         }
         waiting = rest;
@@ -125,7 +125,7 @@ fn types_under_one_key_do_not_share_a_flight() {
     let flights = Flights::new(Guards::default());
     let _turn = lead(&flights);
     assert!(matches!(
-        flights.join(&key(), TypeId::of::<String>()),
+        flights.join(&key(), TypeId::of::<String>(), &TagSet::EMPTY),
         Joined::Lead(_)
     ));
 }
@@ -195,7 +195,7 @@ fn two_fences_over_one_key_stand_until_both_are_down() {
 fn a_refresh_voids_what_was_under_way() {
     let flights = Flights::new(Guards::default());
     let old = lead(&flights);
-    let new = flights.supersede(&key(), TYPE());
+    let new = flights.supersede(&key(), TYPE(), &TagSet::EMPTY);
     assert!(old.ticket().is_fenced() && !new.ticket().is_fenced());
     let normal = lead(&flights);
     assert_ne!(
@@ -240,7 +240,7 @@ fn nothing_older_than_an_invalidation_is_ever_stored() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    if let Joined::Lead(turn) = flights.join(&key(), TYPE()) {
+                    if let Joined::Lead(turn) = flights.join(&key(), TYPE(), &TagSet::EMPTY) {
                         let loaded = database.load(Ordering::SeqCst);
                         std::thread::yield_now();
                         turn.ticket().store(|_| *lock_plain(&stored) = Some(loaded));

@@ -8,9 +8,11 @@ use crate::call::Call;
 use crate::clock;
 use crate::flight::{Arrival, Shared, Ticket};
 use crate::stats::Event;
+use crate::tag::TagId;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 use crate::tier::{CutOff, Lease, Tier};
+use crate::wire;
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
 pub(super) struct Fill {
@@ -22,6 +24,8 @@ pub(super) struct Fill {
     pub(super) bytes: Vec<u8>,
     pub(super) life: Duration,
     pub(super) shared: Shared,
+    /// Tags that became known by the load.
+    pub(super) more: Vec<TagId>,
 }
 
 impl Fill {
@@ -32,9 +36,10 @@ impl Fill {
             tier,
             lease,
             cut_off,
-            bytes,
+            mut bytes,
             life,
             shared,
+            more,
         } = self;
         let ticket = arrival.ticket();
         if ticket.is_fenced() {
@@ -43,10 +48,31 @@ impl Fill {
             cut_off.done();
             return;
         }
-        match tier
-            .fill(&call.key, &lease, bytes, life, &mut tier.budget())
-            .await
-        {
+        let budget = &mut tier.budget();
+        if !more.is_empty() {
+            // Asked of this process first: what it has just invalidated may not have been yet elsewhere.
+            let labels = lease.labels();
+            let tokens = match ticket.marks(&more) {
+                Some(_) => tier.label_more(labels, &more, budget).await,
+                None => Ok(None),
+            };
+            match tokens {
+                Ok(Some(tokens)) => wire::write_tokens(&mut bytes, labels.tags.len(), &tokens),
+                Ok(None) => {
+                    call.count(Event::Fenced);
+                    tier.release(&call.key, ticket.token()).await;
+                    cut_off.done();
+                    return;
+                }
+                Err(_) => {
+                    tier.abandon(&call.key).await;
+                    keep_in_fallback(&call, ticket, &tier, shared, life, &more);
+                    cut_off.done();
+                    return;
+                }
+            }
+        }
+        match tier.fill(&call.key, &lease, bytes, life, budget).await {
             Ok(true) => {
                 // What L1 holds is older; where changes are told, it is gone already.
                 tier.evict(&call.key);
@@ -62,7 +88,7 @@ impl Fill {
             Err(error) => {
                 tracing::debug!(target: TARGET, key = %call.key, error = %error, "a value was not stored");
                 tier.abandon(&call.key).await;
-                keep_in_fallback(&call, ticket, &tier, shared, life);
+                keep_in_fallback(&call, ticket, &tier, shared, life, &more);
             }
         }
         cut_off.done();
@@ -70,14 +96,21 @@ impl Fill {
 }
 
 /// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
-/// question, and counts which it was.
+/// question, and counts which it was. `more` are tags that became known by the load: they may not have been
+/// invalidated either.
 pub(super) fn keep(
     call: &Call,
     ticket: &Ticket,
     store: &MemoryStore,
     held: Held,
+    more: &[TagId],
     open: impl FnOnce() -> bool,
 ) -> bool {
+    let Some(marks) = ticket.marks(more) else {
+        call.count(Event::Fenced);
+        return false;
+    };
+    let held = held.marked(marks);
     // The lock of the flight is held over the second half only: weighing and dropping values run code of the user.
     let mut weighed = Some(store.weigh(&call.key, held, None));
     let put = ticket.store(|_| {
@@ -104,14 +137,19 @@ pub(super) fn keep_in_fallback(
     tier: &Tier,
     shared: Shared,
     life: Duration,
+    more: &[TagId],
 ) -> Duration {
     let life = life.min(tier.config.fallback_ttl);
     if life.is_zero() || tier.is_trusted() {
         return Duration::ZERO;
     }
+    // It must not come to light again when the newer value has gone.
+    tier.evict(&call.key);
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
     let held = Held::new(shared, fresh_until);
-    let stored = keep(call, ticket, &tier.fallback, held, || !tier.is_trusted());
+    let stored = keep(call, ticket, &tier.fallback, held, more, || {
+        !tier.is_trusted()
+    });
     if stored { life } else { Duration::ZERO }
 }

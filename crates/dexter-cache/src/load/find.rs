@@ -16,6 +16,9 @@ use crate::shape::Codec;
 use crate::stats::Event;
 use crate::tier::Acquired;
 
+/// How often a caller joins a flight that turns out to have begun before an invalidation that came before the caller.
+const REJOINS: usize = 8;
+
 /// What there is to do for a call.
 pub(super) enum Found<V> {
     Value(V),
@@ -36,17 +39,9 @@ where
         // A refresh that reaches its own key: it is being loaded anew already.
         return Found::Alone;
     }
-    let joined = if call.mode == Mode::Refresh {
-        Joined::Lead(inner.flights.supersede(&call.key, TypeId::of::<V>()))
-    } else {
-        inner.flights.join(&call.key, TypeId::of::<V>())
-    };
-    let turn = match joined {
-        Joined::Lead(turn) => turn,
-        Joined::Follow(ticket) => match follow(call, ticket).await {
-            Ok(turn) => turn,
-            Err(found) => return found,
-        },
+    let turn = match turn(call, &policy).await {
+        Ok(turn) => turn,
+        Err(found) => return found,
     };
     // Between the first look and the flight another one may have landed.
     if call.mode != Mode::Refresh
@@ -82,11 +77,36 @@ where
     Found::Lead(lead)
 }
 
-/// Waits for another caller's flight. `Ok` is a turn of this caller's own.
+/// A turn to load, or what another caller's load came to.
+async fn turn<V: Clone + Send + Sync + 'static>(
+    call: &Call,
+    policy: &Policy,
+) -> Result<Turn, Found<V>> {
+    let flights = &call.cache.0.flights;
+    let of = TypeId::of::<V>();
+    if call.mode == Mode::Refresh {
+        return Ok(flights.supersede(&call.key, of, &policy.tags));
+    }
+    for _ in 0..REJOINS {
+        match flights.join(&call.key, of, &policy.tags) {
+            Joined::Lead(turn) => return Ok(turn),
+            Joined::Follow(ticket) => {
+                if let Some(turn) = follow(call, ticket).await? {
+                    return Ok(turn);
+                }
+            }
+        }
+    }
+    call.missed();
+    Err(Found::Alone)
+}
+
+/// Waits for another caller's flight. `Ok` is a turn of this caller's own, or nothing where what the flight brought may
+/// have been invalidated before this caller came.
 async fn follow<V: Clone + Send + Sync + 'static>(
     call: &Call,
     ticket: Ticket,
-) -> Result<Turn, Found<V>> {
+) -> Result<Option<Turn>, Found<V>> {
     let inner = &call.cache.0;
     let flight = ticket.flight_id();
     if is_loading(|chain| chain.flight == flight) {
@@ -95,7 +115,8 @@ async fn follow<V: Clone + Send + Sync + 'static>(
         return Err(Found::Alone);
     }
     let landed = match timeout(inner.config.follow_timeout, ticket.wait()).await {
-        Ok(Waited::Turn(turn)) => return Ok(turn),
+        Ok(Waited::Turn(turn)) => return Ok(Some(turn)),
+        Ok(Waited::Outdated) => return Ok(None),
         Ok(Waited::Landed(landed)) => landed,
         Err(_) => {
             call.count(Event::FollowTimeout);
@@ -135,6 +156,8 @@ async fn follow<V: Clone + Send + Sync + 'static>(
 /// Gives the followers, if there are any, a value that was found and not loaded.
 fn share_found<V: Clone + Send + Sync + 'static>(turn: Turn, value: &V, fresh_until: Nanos) {
     if let Some(turn) = turn.retire() {
+        // Its tags need not be those of this call.
+        turn.ticket().label();
         drop(turn.land(Landed::Value {
             value: Arc::new(value.clone()),
             fresh_until,

@@ -2,8 +2,8 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use crate::key::Key;
 use crate::policy::Policy;
 use crate::shape::Codec;
 use crate::stats::Event;
+use crate::tag::{TagId, TagSet};
 use crate::telemetry::TARGET;
-use crate::tier::{Acquired, Asked, Lease, Look, Tier};
-use crate::wire;
+use crate::tier::{Acquired, Asked, Labels, Lease, Look, Tier};
+use crate::wire::{self, TagToken};
 
 tokio::task_local! {
     /// The flights whose loads this task is running, innermost first.
@@ -30,6 +31,8 @@ pub(super) struct Chain {
     pub(super) flight: usize,
     pub(super) key: Key,
     outer: Option<Arc<Chain>>,
+    /// Tags that the load puts on what it brings.
+    tags: Arc<Mutex<TagSet>>,
 }
 
 /// The caller that loads, for itself and for all who follow.
@@ -43,6 +46,8 @@ pub(super) struct Lead<V> {
     outer: Option<Arc<Chain>>,
     policy: Policy,
     codec: Codec<V>,
+    /// Those that the load has put on its value.
+    tags: Arc<Mutex<TagSet>>,
 }
 
 impl<V> Lead<V>
@@ -58,7 +63,16 @@ where
             outer,
             policy,
             codec,
+            tags: Arc::default(),
         }
+    }
+
+    /// The tags that became known by the load.
+    fn more_tags(&self) -> Vec<TagId> {
+        let own = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.policy.tags.as_slice();
+        let more = own.as_slice().iter().filter(|tag| !known.contains(tag));
+        more.copied().collect()
     }
 
     /// The backend, where this value goes to one.
@@ -90,6 +104,7 @@ where
             },
             key: &call.key,
             fingerprint: wire::fingerprint::<V>(call.traits.version),
+            tags: self.policy.tags.as_slice(),
             decode: &move |bytes| decode.and_then(|decode| decode(bytes).ok()),
             token: self.turn().ticket().token(),
             leased: self.turn().ticket().leased(),
@@ -111,6 +126,7 @@ where
             flight,
             key: self.call.key.clone(),
             outer: self.outer.clone(),
+            tags: Arc::clone(&self.tags),
         });
         let mut load = pin!(LOADING.scope(chain, load));
         let Some(tier) = self.tier().filter(|_| self.lease.is_some()) else {
@@ -142,6 +158,10 @@ where
     /// Ends the flight with a value: stores it in memory, or returns what has to be stored in the backend.
     pub(super) fn land(mut self: Box<Self>, value: &V) -> Option<Fill> {
         let turn = self.turn.take().expect("a flight ends once");
+        let more = self.more_tags();
+        if !more.is_empty() {
+            turn.ticket().label();
+        }
         let life = self.policy.ttl.drawn(self.call.cache.0.config.jitter);
         let inner = &self.call.cache.0;
         let fresh_until = clock::after(inner.clock.now(), life);
@@ -154,7 +174,14 @@ where
         let Some(tier) = self.tier() else {
             let stored = !life.is_zero() && {
                 let held = Held::new(shared, fresh_until);
-                keep(&self.call, turn.ticket(), &inner.memory, held, || true)
+                keep(
+                    &self.call,
+                    turn.ticket(),
+                    &inner.memory,
+                    held,
+                    &more,
+                    || true,
+                )
             };
             self.call
                 .answered(if stored { life } else { Duration::ZERO });
@@ -162,8 +189,12 @@ where
             return None;
         };
         let lease = self.lease.take().filter(|_| !life.is_zero());
-        let Some((lease, bytes)) = lease.zip(self.encode(value, &tier, life)) else {
-            let life = keep_in_fallback(&self.call, turn.ticket(), &tier, shared, life);
+        let envelope = lease.and_then(|lease| {
+            let bytes = self.encode(value, &tier, life, lease.labels(), &more)?;
+            Some((lease, bytes))
+        });
+        let Some((lease, bytes)) = envelope else {
+            let life = keep_in_fallback(&self.call, turn.ticket(), &tier, shared, life, &more);
             self.call.answered(life);
             self.release(turn.ticket());
             drop(turn.land(landed));
@@ -179,6 +210,7 @@ where
             bytes,
             life,
             shared,
+            more,
         })
     }
 
@@ -196,10 +228,28 @@ where
         }
     }
 
-    /// The envelope, unless the value cannot be encoded or is too large.
-    fn encode(&self, value: &V, tier: &Tier, life: Duration) -> Option<Vec<u8>> {
+    /// The envelope, unless the value cannot be encoded or is too large. The tokens of `more` tags are still to be
+    /// written into it.
+    fn encode(
+        &self,
+        value: &V,
+        tier: &Tier,
+        life: Duration,
+        labels: &Labels,
+        more: &[TagId],
+    ) -> Option<Vec<u8>> {
         let encode = self.codec.encode?;
-        let about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life);
+        let mut about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life);
+        about.epoch = labels.epoch;
+        about.tags.clone_from(&labels.tags);
+        about.tags.extend(more.iter().map(|tag| TagToken {
+            tag: tag.0,
+            token: 0,
+        }));
+        if about.tags.len() > wire::MAX_TAGS {
+            self.call.count(Event::TooLarge);
+            return None;
+        }
         let encoded = wire::value(fastrand::u128(..), &about, |out| encode(value, out));
         // The text of the error is the user's own, and may hold the value.
         let Ok(bytes) = encoded else {
@@ -244,6 +294,15 @@ impl<V> Drop for Lead<V> {
             self.call.count(Event::LoadFailed);
         }
     }
+}
+
+/// Puts a tag on what the load that this task is running brings; `false` where there is none.
+pub fn tag(text: &str) -> bool {
+    let put = |chain: &Arc<Chain>| {
+        let mut tags = chain.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        tags.add(TagId::of(text));
+    };
+    LOADING.try_with(put).is_ok()
 }
 
 /// Whether a load that this task is running is one of these.

@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use self::find::{Found, find};
 use self::lead::Lead;
+pub use self::lead::tag;
 use crate::call::{Call, Miss};
 use crate::global::Scope;
 use crate::policy::Policy;

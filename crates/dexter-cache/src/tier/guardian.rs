@@ -10,6 +10,7 @@ use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
+use crate::flight::Fence;
 use crate::guard::Guard;
 use crate::pattern::KeyPattern;
 use crate::target::Target;
@@ -32,6 +33,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// A backend that is lost again within this time has not really been back: the delays go on growing.
 const SETTLED: Duration = Duration::from_secs(5);
+/// How often the journal is replayed before the rest of it is left to fences.
+const ROUNDS: u32 = 3;
 /// What replaying one batch of keys may take.
 const REPLAY_BUDGET: Duration = Duration::from_secs(1);
 
@@ -110,7 +113,8 @@ impl Tier {
         self.wake.notify_one();
     }
 
-    /// Pings, replays the journal, empties memory, and trusts the backend again.
+    /// Pings, replays the journal, empties memory, and trusts the backend again. What of the journal has not been replayed
+    /// by then, because removals keep coming, is covered by fences.
     async fn recover(&self) -> Result<(), Error> {
         let losses = self.losses();
         let asked = self.moment();
@@ -123,8 +127,8 @@ impl Tier {
             self.breaker.close(self.since_birth(Instant::now()));
         }
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut replayed = 0;
-        loop {
+        let (mut replayed, mut rounds) = (0, 0);
+        let rest = loop {
             let batch = {
                 let mut journal = self.journal();
                 if self.closed.load(Ordering::SeqCst) {
@@ -135,29 +139,51 @@ impl Tier {
                     // the lock of the journal, and so is every push.
                     self.server.trust(&pong);
                     self.breaker.close(self.since_birth(Instant::now()));
-                    break;
+                    break None;
                 }
-                journal.take(replayer)
+                let batch = journal.take(replayer);
+                rounds += 1;
+                if rounds > ROUNDS {
+                    let rest = Rest::fenced(self, batch);
+                    self.server.trust(&pong);
+                    self.breaker.close(self.since_birth(Instant::now()));
+                    break Some(rest);
+                }
+                batch
             };
             self.replay(&batch).await?;
             // A replica that is promoted next may lack them like any other removal.
             self.server.replayed(&batch);
             replayed += batch.len();
             self.journal().done(replayer);
-        }
+        };
         if self.losses() != losses {
             // Told while the breaker was still open, when it changed nothing.
             let lost = Error::new(ErrorKind::Unavailable, "lost again at once");
             self.trip(&lost);
             return Err(lost);
         }
-        self.recovered_at
-            .store(self.since_birth(Instant::now()), Ordering::Relaxed);
+        let now = self.since_birth(Instant::now());
+        self.recovered_at.store(now, Ordering::Relaxed);
+        self.last_recovery.store(now.max(1), Ordering::Relaxed);
         // Nobody reads memory any more. A load that saw the outage may just be storing into it: after this, none does.
         self.flights.settle();
         self.fallback.clear();
         tracing::info!(target: TARGET, backend = self.backend.name(), replayed, "cache backend in use");
+        if let Some(rest) = rest {
+            self.replay(&rest.batch).await?;
+            self.server.replayed(&rest.batch);
+            self.journal().done(replayer);
+            rest.done();
+        }
         Ok(())
+    }
+
+    /// How long ago the backend came into use last.
+    pub(crate) fn recovered(&self) -> Option<Duration> {
+        let then = self.last_recovery.load(Ordering::Relaxed);
+        let now = self.since_birth(Instant::now());
+        (then > 0).then(|| Duration::from_nanos(now.saturating_sub(then)))
     }
 
     async fn replay(&self, batch: &[Entry]) -> Result<(), Error> {
@@ -167,11 +193,10 @@ impl Tier {
                 Entry::Under(_) => None,
             })
         };
-        let targets_of_keys: Vec<Target> = targets()
-            .filter(|target| matches!(target, Target::Key(_)))
-            .cloned()
-            .collect();
-        for chunk in self.full_keys(&targets_of_keys).chunks(BATCH) {
+        let all: Vec<Target> = targets().cloned().collect();
+        let mut keys = self.reserved_keys(&all);
+        keys.append(&mut self.full_keys(&all));
+        for chunk in keys.chunks(BATCH) {
             let chunk: Vec<&str> = chunk.iter().map(super::as_str).collect();
             match deadline(REPLAY_BUDGET, self.backend.remove(&chunk)).await {
                 // One key that may not be removed must not keep the others.
@@ -187,9 +212,10 @@ impl Tier {
         }
         for target in targets() {
             match target {
-                Target::Key(_) => {}
+                Target::Key(_) | Target::Tag(_) => {}
+                Target::Everything | Target::Freshness if self.has_epoch() => {}
                 Target::Pattern(pattern) => self.unless_refused(self.sweep(pattern).await)?,
-                Target::Everything => {
+                Target::Everything | Target::Freshness => {
                     self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
                 }
             }
@@ -281,6 +307,48 @@ impl Tier {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed).min(16);
         let longest = FIRST_DELAY.saturating_mul(1 << attempt).min(LONGEST_DELAY);
         longest / 2 + longest.mul_f64(fastrand::f64() / 2.0)
+    }
+}
+
+/// What is replayed after the backend is trusted: new removals keep coming while the old ones are replayed, and each round
+/// of sweeps may take longer than it takes the next one to be due. Until it has been replayed, fences keep every caller
+/// here from reading or storing what is meant.
+///
+/// Dropped before that, because the replay failed or the runtime ended, the backend is not trusted any more.
+struct Rest<'a> {
+    tier: &'a Tier,
+    batch: Vec<Entry>,
+    fences: Vec<Fence>,
+    replayed: bool,
+}
+
+impl<'a> Rest<'a> {
+    fn fenced(tier: &'a Tier, batch: Vec<Entry>) -> Self {
+        let targets = batch.iter().map(|entry| match entry {
+            Entry::Target(target) => target.clone(),
+            Entry::Under(_) => Target::Everything,
+        });
+        let fences = targets.map(|target| tier.flights.raise(target)).collect();
+        Self {
+            tier,
+            batch,
+            fences,
+            replayed: false,
+        }
+    }
+
+    fn done(mut self) {
+        self.replayed = true;
+        self.fences.clear();
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if !self.replayed {
+            let cut_off = Error::new(ErrorKind::Unavailable, "a replay was cut off");
+            self.tier.trip(&cut_off);
+        }
     }
 }
 

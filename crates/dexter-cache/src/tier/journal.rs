@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::flight::KeyHasher;
 use crate::key::Key;
 use crate::pattern::KeyPattern;
+use crate::tag::TagId;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 
@@ -27,6 +28,7 @@ pub(super) struct Journal {
     keys: HashSet<Key, BuildHasherDefault<KeyHasher>>,
     /// Hashed alike in every run, so that a test which is run again replays in the same order.
     patterns: HashSet<KeyPattern, BuildHasherDefault<DefaultHasher>>,
+    tags: HashSet<TagId, BuildHasherDefault<DefaultHasher>>,
     prefixes: Arc<HashSet<Box<str>>>,
     everything: bool,
     overflowed: bool,
@@ -55,9 +57,11 @@ impl Journal {
             return;
         }
         match target {
-            Target::Everything if self.namespaced => self.give_up_all(),
+            // A replay only removes: what was to go stale is gone.
+            Target::Everything | Target::Freshness if self.namespaced => self.give_up_all(),
             // Without a namespace it means the prefixes of this process, and others may be written down beside it.
-            Target::Everything => self.everything = true,
+            Target::Everything | Target::Freshness => self.everything = true,
+            Target::Tag(tag) => self.keep_tag(tag),
             Target::Key(key) if self.overflowed => self.keep_prefix(key.prefix()),
             Target::Key(key) => drop(self.keys.insert(key)),
             Target::Pattern(pattern) => drop(self.patterns.insert(pattern)),
@@ -72,6 +76,25 @@ impl Journal {
         match entry {
             Entry::Target(target) => self.push(target),
             Entry::Under(prefixes) => prefixes.iter().for_each(|prefix| self.keep_prefix(prefix)),
+        }
+    }
+
+    /// A tag is a key as well, and a small one. There is nothing that several of them have in common, but the namespace.
+    fn keep_tag(&mut self, tag: TagId) {
+        let most = if self.namespaced { MAX_KEYS } else { MAX_ROUGH };
+        if self.tags.len() < most || self.tags.contains(&tag) {
+            self.tags.insert(tag);
+        } else if self.namespaced {
+            self.give_up_all();
+        } else {
+            if !self.everything {
+                tracing::error!(
+                    target: TARGET,
+                    "more tags are invalidated than can be written down: what this process knows of is removed instead"
+                );
+            }
+            self.everything = true;
+            self.overflowed = true;
         }
     }
 
@@ -121,9 +144,11 @@ impl Journal {
     pub(super) fn entries(&self) -> Vec<Entry> {
         let keys = self.keys.iter().cloned().map(Target::Key);
         let patterns = self.patterns.iter().cloned().map(Target::Pattern);
+        let tags = self.tags.iter().copied().map(Target::Tag);
         let everything = self.everything.then_some(Target::Everything);
         let mut entries: Vec<Entry> = keys
             .chain(patterns)
+            .chain(tags)
             .chain(everything)
             .map(Entry::Target)
             .collect();
@@ -142,6 +167,7 @@ impl Journal {
     pub(super) fn len(&self) -> usize {
         self.keys.len()
             + self.patterns.len()
+            + self.tags.len()
             + self.prefixes.len()
             + usize::from(self.everything)
             + self.replaying.1.len()

@@ -13,6 +13,9 @@
 //!   lost it answers for the fallback TTL instead, counted from the same moment, and is emptied before the backend is
 //!   trusted again.
 //!
+//! Tags and the epoch are changes of other keys. An entry is kept only while its tokens and its epoch are known here, and
+//! who is told that a known one has changed invalidates the tag in this process, or empties L1.
+//!
 //! Where nothing is told (no RESP3, no right to `CLIENT TRACKING`) a value is kept for at most [`BOUND`] from when it was
 //! asked for.
 
@@ -20,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Tier;
@@ -29,6 +33,7 @@ use crate::clock::{self, Clock, Nanos};
 use crate::flight::{Flights, Shared, Ticket};
 use crate::guard::Guard;
 use crate::key::Key;
+use crate::tag::{Marks, Moves, TagId};
 use crate::wire::About;
 
 /// For how long at most L1 answers with what has changed in the backend. The guardian asks an idle backend every two
@@ -53,6 +58,8 @@ pub(crate) struct L1 {
 pub(crate) struct Asked {
     sequence: AtomicU64,
     at: AtomicU64,
+    /// What was to be seen of all tags.
+    moves: AtomicU64,
 }
 
 impl L1 {
@@ -111,6 +118,8 @@ impl Tier {
             asked.at.store(l1.clock.now(), Ordering::Relaxed);
             let sequence = l1.sequences.of(key.hash());
             asked.sequence.store(sequence, Ordering::Relaxed);
+            let Moves(moves) = self.flights.tags().moves();
+            asked.moves.store(moves, Ordering::Relaxed);
         }
     }
 
@@ -135,8 +144,12 @@ impl Tier {
         if left == 0 {
             return;
         }
+        let Some(marks) = self.marks_of(about, asked) else {
+            return;
+        };
         // Weighing and dropping values run code of the user, which may call the cache: not under the lock.
-        let mut weighed = Some(l1.store.weigh(key, Held::new(value(), fresh_until), None));
+        let held = Held::new(value(), fresh_until).marked(marks);
+        let mut weighed = Some(l1.store.weigh(key, held, None));
         let mut put = || {
             let changed = l1.has_changed(key, asked) && self.config.guards.stands(Guard::Sequence);
             let unchanged = !changed && self.is_trusted();
@@ -148,6 +161,18 @@ impl Tier {
             None => self.flights.under_lock(key.hash(), put),
         };
         drop(pushed_out);
+    }
+
+    /// What keeps an entry from answering once one of its tags is invalidated; `None` if one of them, or the epoch, may
+    /// have changed since the entry was asked for.
+    ///
+    /// In this order: an invalidation that neither of the two questions notices makes the marks invalid.
+    fn marks_of(&self, about: &About, asked: &Asked) -> Option<Marks> {
+        let tags: SmallVec<[TagId; 2]> = about.tags.iter().map(|tag| TagId(tag.tag)).collect();
+        let marks = self.flights.tags().marks(&tags);
+        let moves = Moves(asked.moves.load(Ordering::Relaxed));
+        let rested = tags.is_empty() || self.flights.tags().has_rested(moves);
+        (rested && self.knows(about)).then_some(marks)
     }
 
     /// Removes a key from L1: this process changes it, or knows that it has changed.
@@ -221,4 +246,175 @@ impl Tier {
 pub(super) struct Moment {
     clock: Nanos,
     runtime: Instant,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::backend::memory::MemoryLimits;
+    use crate::backend::{MemoryBackend, Watcher};
+    use crate::clock::TestClock;
+    use crate::error::{Error, ErrorKind};
+    use crate::guard::Guards;
+    use crate::tier::TierConfig;
+
+    const FALLBACK: Duration = Duration::from_secs(30);
+
+    /// A tier with L1, told of what changes under `ns:` by whoever calls it.
+    pub(in crate::tier) fn tier(clock: &TestClock) -> Arc<Tier> {
+        let config = TierConfig {
+            namespace: Some("ns".into()),
+            budget: Duration::from_secs(1),
+            fallback_ttl: FALLBACK,
+            lease_ttl: Duration::from_secs(1),
+            max_value: 1,
+            trust_snapshot: false,
+            tiered: true,
+            clock: Clock::ByHand(clock.clone()),
+            guards: Guards::default(),
+        };
+        let backend = Arc::new(MemoryBackend::new(1));
+        let flights = Flights::new(Guards::default());
+        Tier::new(backend, config, flights, &MemoryLimits::Entries(10))
+    }
+
+    struct World {
+        clock: TestClock,
+        tier: Arc<Tier>,
+        key: Key,
+    }
+
+    impl World {
+        /// Trusted, and told of changes or not.
+        fn new(telling: bool) -> Self {
+            let clock = TestClock::new();
+            clock.advance(Duration::from_secs(1));
+            let tier = tier(&clock);
+            let world = Self {
+                clock,
+                tier,
+                key: Key::new("a"),
+            };
+            world.trust(telling);
+            world
+        }
+
+        fn trust(&self, telling: bool) {
+            self.tier.begin_l1_anew(telling, self.tier.moment());
+            self.tier.breaker.close(1);
+        }
+
+        fn lose(&self) {
+            let lost = Error::new(ErrorKind::Unavailable, "test");
+            self.tier.trip(&lost);
+        }
+
+        fn ask(&self) -> Asked {
+            let asked = Asked::default();
+            self.tier.ask(&self.key, &asked);
+            asked
+        }
+
+        fn keep(&self, asked: &Asked) {
+            let about = self.tier.about(0, Duration::from_secs(3600));
+            let value = || -> Shared { Arc::new(1_u32) };
+            self.tier.keep(&self.key, value, &about, asked, None);
+        }
+
+        fn answers(&self) -> bool {
+            self.tier.in_memory(&self.key).is_some()
+        }
+    }
+
+    #[test]
+    fn what_was_read_answers_until_its_change_is_told() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        assert!(world.answers());
+        world.tier.changed(b"ns2:a");
+        world.tier.changed(b"a");
+        assert!(world.answers(), "not within the namespace");
+        world.tier.changed(b"ns:a");
+        assert!(!world.answers());
+    }
+
+    #[test]
+    fn what_was_asked_before_a_change_was_told_is_not_kept_after_it() {
+        let world = World::new(true);
+        for change in 0..4 {
+            world.tier.evict(&world.key);
+            let asked = world.ask();
+            match change {
+                0 => world.tier.changed(b"ns:a"),
+                1 => world.tier.flushed(),
+                2 => world.tier.evict(&world.key),
+                _ => drop(world.tier.seal_l1()),
+            }
+            world.keep(&asked);
+            assert!(!world.answers(), "change {change}");
+            world.keep(&world.ask());
+            assert!(world.answers(), "change {change}");
+        }
+    }
+
+    #[test]
+    fn without_news_it_answers_for_two_and_a_half_seconds() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        let asked = world.tier.moment();
+        world.clock.advance(Duration::from_millis(2_499));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers());
+        // An answer proves what was so when its question was sent, and no more.
+        world.tier.answered(asked);
+        assert!(!world.answers());
+        world.tier.answered(world.tier.moment());
+        assert!(world.answers());
+    }
+
+    #[test]
+    fn after_a_loss_it_answers_for_the_fallback_ttl_since_the_last_news() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        world.clock.advance(Duration::from_secs(2));
+        world.lose();
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(27_999));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers());
+    }
+
+    #[test]
+    fn nothing_of_an_old_connection_is_there_once_a_new_one_is_trusted() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        let late = world.ask();
+        world.lose();
+        world.keep(&late);
+        world.trust(true);
+        assert!(!world.answers());
+        world.keep(&late);
+        assert!(!world.answers(), "read on the old connection");
+        world.keep(&world.ask());
+        assert!(world.answers());
+    }
+
+    #[test]
+    fn where_nothing_is_told_a_value_lives_for_two_and_a_half_seconds_from_the_question() {
+        let world = World::new(false);
+        let asked = world.ask();
+        world.clock.advance(Duration::from_secs(1));
+        world.keep(&asked);
+        world.clock.advance(Duration::from_millis(1_499));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers());
+        world.clock.advance(Duration::from_secs(3600));
+        world.keep(&world.ask());
+        assert!(world.answers(), "no proof is needed");
+        world.tier.evict(&world.key);
+        assert!(!world.answers(), "an own removal");
+    }
 }

@@ -13,12 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::tokens::{Labels, Seen};
 use super::{Asked, Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::tag::TagId;
 use crate::target::Target;
 use crate::wire::{self, About, Found, Stamp, Times};
 
@@ -36,12 +38,19 @@ const RELEASED: Duration = Duration::from_millis(1);
 pub(crate) struct Lease {
     /// What has to lie under the key for the store to succeed; `None` where the backend cannot compare.
     stamp: Option<Stamp>,
+    /// What the stored value has to carry.
+    labels: Labels,
 }
 
 impl Lease {
     /// Whether the backend itself refuses the store once the key has been removed.
     pub(crate) fn is_compared(&self) -> bool {
         self.stamp.is_some()
+    }
+
+    /// What was read before the load, for the value that it brings.
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
     }
 }
 
@@ -64,6 +73,8 @@ pub(crate) struct Look<'a, T> {
     pub(crate) keep: Keep<'a, T>,
     pub(crate) key: &'a Key,
     pub(crate) fingerprint: u64,
+    /// Those that are known without loading.
+    pub(crate) tags: &'a [TagId],
     pub(crate) decode: &'a (dyn Fn(&[u8]) -> Option<T> + Send + Sync),
     /// The token of the flight: a lease that bears it is this flight's own, taken by a caller that was cancelled.
     pub(crate) token: u128,
@@ -144,12 +155,12 @@ impl Tier {
     }
 
     async fn step<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Result<Step<T>, Error> {
-        match self.get(look.key, budget).await {
-            Ok(Some(bytes)) => self.step_over(look, bytes, budget).await,
-            Ok(None) => self.step_absent(look, budget).await,
+        match self.look_up(look.key, look.tags, budget).await {
+            Ok((Some(bytes), mut seen)) => self.step_over(look, bytes, &mut seen, budget).await,
+            Ok((None, mut seen)) => self.step_absent(look, &mut seen, budget).await,
             Err(error) if error.kind() == ErrorKind::WrongType => {
                 (look.unusable)();
-                self.step_absent(look, budget).await
+                self.step_absent(look, &mut Seen::default(), budget).await
             }
             Err(error) => Err(error),
         }
@@ -158,39 +169,64 @@ impl Tier {
     async fn step_absent<T>(
         &self,
         look: &Look<'_, T>,
+        seen: &mut Seen,
         budget: &mut Budget,
     ) -> Result<Step<T>, Error> {
         if !self.compares() {
-            return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
+            return self.leased(look, None, seen, budget).await;
         }
         if !look.asks_first() {
             return Ok(Step::Done(Acquired::Alone));
         }
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
-        match self
-            .set(look.key, bytes, self.config.lease_ttl, When::Absent, budget)
-            .await?
-        {
-            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
+        let lease = (bytes, self.config.lease_ttl);
+        let (outcome, labels) = self
+            .set_lease((look.key, look.tags), lease, When::Absent, seen, budget)
+            .await?;
+        match outcome {
+            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease {
+                stamp: Some(stamp),
+                labels,
+            }))),
             SetOutcome::Refused(found) => {
                 look.leased.store(false, Ordering::Relaxed);
                 match found {
                     // Somebody was faster. Their value may be there already.
-                    Some(bytes) => self.step_over(look, bytes, budget).await,
+                    Some(bytes) => self.step_over(look, bytes, seen, budget).await,
                     None => Ok(Step::Again),
                 }
             }
         }
     }
 
+    /// A lease that has been taken, or that nobody can take, with the labels still to be read.
+    async fn leased<T>(
+        &self,
+        look: &Look<'_, T>,
+        stamp: Option<Stamp>,
+        seen: &mut Seen,
+        budget: &mut Budget,
+    ) -> Result<Step<T>, Error> {
+        let labels = self.label(look.tags, true, seen, budget).await?;
+        Ok(Step::Done(Acquired::Lease(Lease { stamp, labels })))
+    }
+
     async fn step_over<T>(
         &self,
         look: &Look<'_, T>,
         bytes: Bytes,
+        seen: &mut Seen,
         budget: &mut Budget,
     ) -> Result<Step<T>, Error> {
-        match wire::read(&bytes, look.fingerprint) {
+        let mut found = wire::read(&bytes, look.fingerprint);
+        if let Found::Value(entry) = &mut found
+            && !self.admits(&mut entry.about, seen, budget).await?
+        {
+            // Invalidated. A lease in its header is for a load that began before that.
+            return self.take_over(look, &bytes, None, seen, budget).await;
+        }
+        match found {
             // Kept beyond its time only by the lease of a refresh.
             Found::Value(entry)
                 if !look.refresh
@@ -210,22 +246,22 @@ impl Tier {
                     return Ok(Step::Done(Acquired::Value(value, left)));
                 }
                 (look.unusable)();
-                self.take_over(look, &bytes, None, budget).await
+                self.take_over(look, &bytes, None, seen, budget).await
             }
             Found::Value(entry) => {
                 let times = entry.about.times;
-                self.take_over(look, &bytes, Some(times), budget).await
+                self.take_over(look, &bytes, Some(times), seen, budget)
+                    .await
             }
             Found::Lease { token } if token == look.token => {
-                Ok(Step::Done(Acquired::Lease(Lease {
-                    stamp: Some(stamp_of(&bytes)),
-                })))
+                self.leased(look, Some(stamp_of(&bytes)), seen, budget)
+                    .await
             }
             Found::Lease { .. } if !look.refresh => Ok(Step::Wait),
-            Found::Lease { .. } => self.take_over(look, &bytes, None, budget).await,
+            Found::Lease { .. } => self.take_over(look, &bytes, None, seen, budget).await,
             Found::Foreign => {
                 (look.unusable)();
-                self.take_over(look, &bytes, None, budget).await
+                self.take_over(look, &bytes, None, seen, budget).await
             }
         }
     }
@@ -237,10 +273,11 @@ impl Tier {
         look: &Look<'_, T>,
         found: &[u8],
         keep: Option<Times>,
+        seen: &mut Seen,
         budget: &mut Budget,
     ) -> Result<Step<T>, Error> {
         if !self.compares() {
-            return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
+            return self.leased(look, None, seen, budget).await;
         }
         if !look.asks_first() {
             return Ok(Step::Done(Acquired::Alone));
@@ -256,17 +293,15 @@ impl Tier {
         let (bytes, ttl) =
             kept.unwrap_or_else(|| (wire::lease(look.token, now, until), self.config.lease_ttl));
         let stamp = stamp_of(&bytes);
-        match self
-            .set(
-                look.key,
-                bytes,
-                ttl,
-                When::Matches(wire::stamp(found)),
-                budget,
-            )
-            .await?
-        {
-            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
+        let when = When::Matches(wire::stamp(found));
+        let (outcome, labels) = self
+            .set_lease((look.key, look.tags), (bytes, ttl), when, seen, budget)
+            .await?;
+        match outcome {
+            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease {
+                stamp: Some(stamp),
+                labels,
+            }))),
             SetOutcome::Refused(_) => {
                 look.leased.store(false, Ordering::Relaxed);
                 Ok(Step::Again)

@@ -6,11 +6,13 @@
 
 mod breaker;
 mod guardian;
+mod join;
 mod journal;
 mod l1;
 mod lease;
 mod server;
 mod sweep;
+mod tokens;
 mod used;
 mod waiters;
 mod watch;
@@ -34,6 +36,8 @@ use self::l1::L1;
 pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
 use self::server::Server;
 use self::sweep::Sweeps;
+use self::tokens::Tokens;
+pub(crate) use self::tokens::{Labels, Seen};
 use self::used::UsedPrefixes;
 use self::waiters::Waiters;
 use crate::backend::memory::{MemoryLimits, MemoryStore};
@@ -81,6 +85,7 @@ pub(crate) struct Tier {
     breaker: Breaker,
     journal: Mutex<Journal>,
     used: UsedPrefixes,
+    tokens: Tokens,
     server: Server,
     sweeps: Sweeps,
     born: Instant,
@@ -96,7 +101,10 @@ pub(crate) struct Tier {
     wake: Notify,
     attempts: AtomicU32,
     recoveries: AtomicU64,
+    /// When the backend came into use last; 0 once an outage has followed that is not taken for the same.
     recovered_at: AtomicU64,
+    /// The same, for people: 0 only before the first time.
+    last_recovery: AtomicU64,
     clock_read_at: AtomicU64,
 }
 
@@ -127,6 +135,7 @@ impl Tier {
             breaker: Breaker::new(),
             journal: Mutex::new(journal),
             used: UsedPrefixes::default(),
+            tokens: Tokens::default(),
             server,
             sweeps: Sweeps::default(),
             born: Instant::now(),
@@ -141,6 +150,7 @@ impl Tier {
             attempts: AtomicU32::new(0),
             recoveries: AtomicU64::new(0),
             recovered_at: AtomicU64::new(0),
+            last_recovery: AtomicU64::new(0),
             clock_read_at: AtomicU64::new(0),
         });
         tier.begin_watching();
@@ -201,20 +211,6 @@ impl Tier {
         Ok(found)
     }
 
-    pub(crate) async fn get_many(
-        &self,
-        keys: &[&Key],
-        budget: &mut Budget,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
-        let full: Vec<FullKey> = keys.iter().map(|key| self.full_key(key)).collect();
-        let full: Vec<&str> = full.iter().map(as_str).collect();
-        let found = self.run(budget, self.backend.get_many(&full)).await?;
-        for (key, found) in keys.iter().zip(&found) {
-            self.note_found(key, found.as_ref());
-        }
-        Ok(found)
-    }
-
     pub(crate) async fn set(
         &self,
         key: &Key,
@@ -242,7 +238,10 @@ impl Tier {
         loop {
             if self.is_trusted() {
                 let openings = self.breaker.openings();
-                match self.remove_now(targets).await {
+                self.forget_tokens(targets);
+                let done = self.remove_now(targets).await;
+                self.forget_tokens(targets);
+                match done {
                     Ok(removed) => {
                         self.server.acknowledged(targets);
                         let reach = Reach::Applied;
@@ -298,29 +297,41 @@ impl Tier {
 
     async fn remove_now(&self, targets: &[Target]) -> Result<u64, Error> {
         let mut removed = 0;
+        for batch in self.reserved_keys(targets).chunks(BATCH) {
+            let batch: Vec<&str> = batch.iter().map(as_str).collect();
+            self.run(&mut self.budget(), self.backend.remove(&batch))
+                .await?;
+        }
         for batch in self.full_keys(targets).chunks(BATCH) {
             let batch: Vec<&str> = batch.iter().map(as_str).collect();
             removed += self
                 .run(&mut self.budget(), self.backend.remove(&batch))
                 .await?;
         }
-        for target in targets {
-            removed += match target {
-                Target::Key(_) => 0,
-                Target::Pattern(pattern) => self.sweep_for_caller(pattern).await?,
-                Target::Everything => self.sweep_for_caller(&KeyPattern::new("*")).await?,
-            };
+        let patterns: Vec<KeyPattern> = targets
+            .iter()
+            .filter_map(|target| match target {
+                Target::Key(_) | Target::Tag(_) => None,
+                Target::Pattern(pattern) => Some(pattern.clone()),
+                // Done, by the epoch.
+                Target::Everything | Target::Freshness if self.has_epoch() => None,
+                Target::Everything | Target::Freshness => Some(KeyPattern::new("*")),
+            })
+            .collect();
+        if self.has_epoch() && targets.contains(&Target::Freshness) {
+            self.expire_everything().await?;
+        }
+        if !patterns.is_empty() {
+            // A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
+            // deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
+            let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
+            // The ping may have made a connection anew, and to another server.
+            self.recognize(&pong)?;
+        }
+        for pattern in &patterns {
+            removed += self.unless_opened(None, self.sweep(pattern)).await?;
         }
         Ok(removed)
-    }
-
-    /// A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
-    /// deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
-    async fn sweep_for_caller(&self, pattern: &KeyPattern) -> Result<u64, Error> {
-        let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
-        // The ping may have made a connection anew, and to another server.
-        self.recognize(&pong)?;
-        self.unless_opened(None, self.sweep(pattern)).await
     }
 
     fn full_keys(&self, targets: &[Target]) -> Vec<FullKey> {
@@ -354,7 +365,11 @@ impl Tier {
 
     /// Whether the backend can do what `target` asks.
     pub(crate) fn supports(&self, target: &Target) -> bool {
-        matches!(target, Target::Key(_)) || self.capabilities.remove_matching
+        match target {
+            Target::Key(_) | Target::Tag(_) => true,
+            Target::Everything | Target::Freshness if self.has_epoch() => true,
+            _ => self.capabilities.remove_matching,
+        }
     }
 
     /// Runs one operation within what is left of the call's budget, and tells the breaker how it went.

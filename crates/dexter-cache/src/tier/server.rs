@@ -176,6 +176,7 @@ impl Tier {
             Some(run_id) if self.config.namespace.is_some() && self.compares() => {
                 self.clear_for_all(run_id).await
             }
+            _ if self.has_epoch() => self.void_everything().await,
             // Without a namespace no process knows what the others have stored: each sees to its own.
             _ => self.unless_refused(self.sweep(&KeyPattern::new("*")).await),
         }
@@ -207,7 +208,7 @@ impl Tier {
             backend = self.backend.name(),
             "the server has restarted: what it holds may be older than what was removed, so the namespace is invalidated"
         );
-        self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
+        self.void_everything().await?;
         let done = self.backend.set(
             &elected,
             Bytes::from_static(CLEARED),
@@ -215,6 +216,14 @@ impl Tier {
             When::Always,
         );
         deadline(ELECTION_DEADLINE, done).await.map(drop)
+    }
+
+    /// Makes everything in the namespace void, by its epoch.
+    async fn void_everything(&self) -> Result<(), Error> {
+        let keys = self.reserved_keys(&[Target::Everything]);
+        let keys: Vec<&str> = keys.iter().map(super::as_str).collect();
+        let removed = deadline(ELECTION_DEADLINE, self.backend.remove(&keys)).await;
+        self.unless_refused(removed)
     }
 }
 

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::Tier;
 use super::journal::named_prefix;
-use crate::backend::KeyFilter;
 use crate::error::Error;
 use crate::pattern::KeyPattern;
 
@@ -118,13 +117,9 @@ impl Tier {
                 self.backend.remove_matching(pattern, Some(&used)).await
             }
             None => {
-                let meant = |key: &[u8]| pattern.admits(key);
-                let filter: KeyFilter<'_> = if pattern.is_plain() {
-                    None
-                } else {
-                    Some(&meant)
-                };
-                self.backend.remove_matching(pattern, filter).await
+                let meant =
+                    |key: &[u8]| prefix_of(key) != RESERVED.as_bytes() && pattern.admits(key);
+                self.backend.remove_matching(pattern, Some(&meant)).await
             }
         };
         match &result {

@@ -105,7 +105,10 @@ impl Tier {
 
 #[cfg(test)]
 mod tests {
+    use super::super::l1::tests::tier;
     use super::*;
+    use crate::backend::Watcher;
+    use crate::clock::TestClock;
 
     #[tokio::test]
     async fn a_place_lasts_as_long_as_somebody_waits() {
@@ -123,5 +126,37 @@ mod tests {
         drop(two);
         assert!(waiters.places().is_empty());
         assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
+    }
+
+    /// Longer than any test may take: what ends it is not the timer.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_waiter_wakes_up_when_its_key_changes() {
+        let tier = tier(&TestClock::new());
+        let (key, asked) = (Key::new("a"), Asked::default());
+        tier.ask(&key, &asked);
+        let waiting = tokio::spawn({
+            let (tier, key) = (Arc::clone(&tier), key.clone());
+            async move { tier.until_changed(&key, &asked, LONG).await }
+        });
+        while tier.waiters.count.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        tier.changed(b"ns:a");
+        waiting.await.unwrap();
+        assert!(tier.waiters.places().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_change_between_the_question_and_the_waiting_is_not_missed() {
+        let tier = tier(&TestClock::new());
+        let (key, asked) = (Key::new("a"), Asked::default());
+        tier.ask(&key, &asked);
+        tier.changed(b"ns:a");
+        tier.until_changed(&key, &asked, LONG).await;
+        tier.ask(&key, &asked);
+        tier.flushed();
+        tier.until_changed(&key, &asked, LONG).await;
     }
 }

@@ -19,6 +19,7 @@ use crate::backend::Watcher;
 use crate::backend::memory::KeyRef;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::telemetry::TARGET;
 
 /// How many numbers there are: keys of one number disturb each other, which costs a look at the backend.
 const SHARDS: usize = 64;
@@ -31,8 +32,8 @@ pub(super) struct Watched {
     /// The connection that was trusted last tells.
     telling: AtomicBool,
     losses: AtomicU64,
-    /// Of what the tier keeps beside the values.
-    reserved: Sequences,
+    /// It has been logged that nothing is told.
+    mentioned: AtomicBool,
 }
 
 /// Numbers that change with every change told: one for each of a few groups of keys.
@@ -78,7 +79,6 @@ impl Tier {
     }
 
     /// Whether what is known of the backend holds until a change is told.
-    #[allow(dead_code, reason = "used where something is remembered")]
     pub(crate) fn is_watching(&self) -> bool {
         self.watched.telling.load(Ordering::SeqCst) && self.is_trusted()
     }
@@ -104,19 +104,25 @@ impl Tier {
         self.watched.telling.store(telling, Ordering::SeqCst);
         self.reserved_flushed();
         self.begin_l1_anew(telling, asked);
+        if self.l1.is_some() && !telling && !self.watched.mentioned.swap(true, Ordering::SeqCst) {
+            tracing::info!(
+                target: TARGET,
+                backend = self.backend.name(),
+                bound = ?super::l1::BOUND,
+                "the cache backend does not tell of changes: what is read stays in memory for a short time only"
+            );
+        }
     }
 
     /// What the tier keeps beside the values has changed: `name` is the key behind the reserved prefix, such as
     /// `tag:…` or `epoch`.
     fn reserved_changed(&self, name: &[u8]) {
-        // Until single ones are remembered, a change of one stands for all.
-        let _ = name;
-        self.watched.reserved.advance_all();
+        self.token_changed(name);
     }
 
     /// Anything that the tier keeps beside the values may have changed.
     fn reserved_flushed(&self) {
-        self.watched.reserved.advance_all();
+        self.tokens.forget_all();
     }
 
     /// The key behind the namespace, if it lies in there.

@@ -13,12 +13,14 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quick_cache::{Equivalent, Lifecycle, Weighter};
 use smallvec::SmallVec;
 
 use crate::clock::Nanos;
 use crate::key::Key;
+use crate::tag::Marks;
 
 const HASH: usize = size_of::<u64>();
 const HEAD: usize = HASH + size_of::<u32>();
@@ -128,10 +130,29 @@ pub(crate) struct Held {
 }
 
 /// What few entries have.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Extra {
     /// Until when the value can be fallen back on; not before `fresh_until`.
     pub(crate) kept_until: Nanos,
+    /// What its load saw of its tags. Once they are not valid any more, the entry is gone.
+    pub(crate) marks: Marks,
+    /// It is no longer fresh, whatever the time.
+    pub(crate) expired: AtomicBool,
+}
+
+impl Extra {
+    #[inline]
+    fn answers(&self) -> bool {
+        self.marks.are_valid() && !self.expired.load(Ordering::Relaxed)
+    }
+
+    fn until(kept_until: Nanos) -> Self {
+        Self {
+            kept_until,
+            marks: Marks::default(),
+            expired: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Held {
@@ -142,6 +163,21 @@ impl Held {
             fresh_until,
             extra: None,
         }
+    }
+
+    /// The same under tags.
+    pub(crate) fn marked(mut self, marks: Marks) -> Self {
+        if !marks.is_empty() {
+            let kept_until = self.kept_until();
+            let mut extra = self
+                .extra
+                .take()
+                .and_then(Arc::into_inner)
+                .unwrap_or_else(|| Extra::until(kept_until));
+            extra.marks = marks;
+            self.extra = Some(Arc::new(extra));
+        }
+        self
     }
 
     /// Until when the entry takes up room.
@@ -156,12 +192,32 @@ impl Held {
     /// never too short.
     #[inline]
     pub(crate) fn is_fresh(&self, now: Nanos) -> bool {
-        now < self.fresh_until
+        now < self.fresh_until && self.extra.as_ref().is_none_or(|extra| extra.answers())
+    }
+
+    /// Makes a fresh value one that can only be fallen back on; `false` if it is of no use then.
+    pub(crate) fn expire(&self) -> bool {
+        match &self.extra {
+            Some(extra) if extra.kept_until > self.fresh_until && extra.marks.are_valid() => {
+                extra.expired.store(true, Ordering::Relaxed);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether the value is gone at `now`, by the same clock.
     #[inline]
     pub(crate) fn is_gone(&self, now: Nanos) -> bool {
+        self.is_over(now)
+            || self
+                .extra
+                .as_ref()
+                .is_some_and(|extra| !extra.marks.are_valid())
+    }
+
+    /// Whether it is gone because its time has come.
+    pub(crate) fn is_over(&self, now: Nanos) -> bool {
         self.kept_until() <= now
     }
 }

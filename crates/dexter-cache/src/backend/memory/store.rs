@@ -200,6 +200,24 @@ impl MemoryStore {
         self.entries.drain().for_each(drop);
     }
 
+    /// Makes every entry that can be fallen back on one that can only be that, and removes the others; returns how many
+    /// fresh ones there were. A walk as that of [`remove_matching`](Self::remove_matching).
+    pub(crate) async fn expire_all(&self) -> u64 {
+        let mut expired = 0;
+        for (step, (key, held)) in self.entries.iter().enumerate() {
+            if step % SLICE == SLICE - 1 {
+                tokio::task::yield_now().await;
+            }
+            let was_fresh = held.is_fresh(self.clock.coarse());
+            if held.expire() {
+                expired += u64::from(was_fresh);
+            } else {
+                expired += u64::from(self.remove_stored(&key));
+            }
+        }
+        expired
+    }
+
     /// How many entries there are, those counted that have expired and are not given back yet.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -232,11 +250,8 @@ impl MemoryStore {
     /// Removes the entry if it is (still) an expired one: a value stored since is left alone.
     #[cold]
     fn give_back(&self, key: &KeyRef<'_>, now: Nanos) {
-        if self
-            .entries
-            .remove_if(key, |held| held.is_gone(now))
-            .is_some()
-        {
+        let gone = self.entries.remove_if(key, |held| held.is_gone(now));
+        if gone.is_some_and(|(_, held)| held.is_over(now)) {
             self.count_expired(1);
         }
     }
@@ -246,8 +261,11 @@ impl MemoryStore {
     }
 
     fn count_pushed_out(&self, inserted: &StoredKey, key: &StoredKey, held: &Held) {
-        if held.is_gone(self.clock.coarse()) {
+        let now = self.clock.coarse();
+        if held.is_over(now) {
             self.count_expired(1);
+        } else if held.is_gone(now) {
+            // Its tag was invalidated.
         } else if inserted != key {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }

@@ -99,7 +99,7 @@ impl MemoryStore {
                 met += 1;
                 if held.is_gone(now) {
                     let gone = self.entries.remove_if(&key, |held| held.is_gone(now));
-                    given_back += u64::from(gone.is_some());
+                    given_back += u64::from(gone.is_some_and(|(_, held)| held.is_over(now)));
                 } else {
                     earliest = earliest.min(held.kept_until());
                 }

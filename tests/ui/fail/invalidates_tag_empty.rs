@@ -1,6 +1,6 @@
 use dexter_cache::invalidates;
 
-#[invalidates(tag = "issue:{id}")]
+#[invalidates(tag = "")]
 async fn write(id: u64) -> u64 {
     id
 }

@@ -1,0 +1,8 @@
+use dexter_cache::invalidates;
+
+#[invalidates(tag = "issue:{number}")]
+async fn write(id: u64) -> u64 {
+    id
+}
+
+fn main() {}
