@@ -114,6 +114,7 @@ struct Process {
     losses: u64,
     /// The run of the server that it has met last.
     run: u64,
+    trusted: bool,
 }
 
 /// One caller's look, from before the call to its answer.
@@ -145,6 +146,10 @@ struct State {
     /// Processes keep what they read.
     tiered: bool,
     order: Order,
+    /// When a process was last seen to trust the server again.
+    last_recovery: Order,
+    /// When a clear last began or returned somewhere.
+    last_clear: Option<Instant>,
     begun: Instant,
     versions: Vec<u64>,
     loads: Vec<Load>,
@@ -169,6 +174,8 @@ impl World {
                 fallback_ttl,
                 tiered,
                 order: 0,
+                last_recovery: 0,
+                last_clear: None,
                 begun: Instant::now(),
                 versions: vec![1; keys],
                 loads: Vec::new(),
@@ -179,6 +186,7 @@ impl World {
                         cache: None,
                         losses: 0,
                         run: 0,
+                        trusted: false,
                     })
                     .collect(),
                 violations: Vec::new(),
@@ -278,6 +286,12 @@ impl State {
     fn tick(&mut self) -> Order {
         self.order += 1;
         let order = self.order;
+        for process in &mut self.processes {
+            let trusts = process.trusts();
+            if !std::mem::replace(&mut process.trusted, trusts) && trusts {
+                self.last_recovery = order;
+            }
+        }
         for removal in &mut self.removals {
             if let Others::AtTrust { losses, run } = removal.others {
                 let process = &self.processes[removal.process];
@@ -395,7 +409,13 @@ impl State {
             .loads
             .iter()
             .any(|load| here(load) && load.failed && load.began_at.elapsed() < LONG_WAIT * 2);
-        (!voided && !failed).then_some(running)
+        // What was written down elsewhere is replayed then, and a clear among it voids loads here.
+        let replayed = self.last_recovery > since;
+        // A process that learns of a clear, at once or a while later, voids the loads that it overtook, too.
+        let cleared = self
+            .last_clear
+            .is_some_and(|at| at + LIVENESS * 2 > self.loads[running].began_at);
+        (!voided && !failed && !replayed && !cleared).then_some(running)
     }
 }
 
@@ -412,6 +432,9 @@ impl World {
                 .iter()
                 .any(|load| load.ended.is_none() && covers.has(load.key));
             state.totals.met_a_load += u64::from(met);
+        }
+        if covers == Covers::ALL {
+            state.last_clear = Some(Instant::now());
         }
         state.removals.push(Removal {
             process,
@@ -448,6 +471,7 @@ impl World {
         let now = Instant::now();
         let removal = &mut state.removals[at];
         removal.returned = Some(returned);
+        let is_clear = removal.covers == Covers::ALL;
         let key = (removal.covers.0.count_ones() == 1)
             .then(|| removal.covers.0.trailing_zeros() as usize);
         if removal.kind == Kind::Removal {
@@ -459,6 +483,9 @@ impl World {
             };
         }
         let covers = removal.covers.0 & 0xFFFF;
+        if is_clear {
+            state.last_clear = Some(now);
+        }
         if reach == Some(Reach::Journaled) {
             state.totals.journaled += 1;
         }
