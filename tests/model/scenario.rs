@@ -42,6 +42,7 @@ pub(crate) struct Plan {
     latency: Duration,
     scan_step: usize,
     faults: usize,
+    pub(crate) tagged: bool,
     tiered: bool,
     /// The server tells of changes.
     tells: bool,
@@ -69,6 +70,7 @@ impl Plan {
             latency: Duration::from_micros([300, 3_000, 12_000][rng.usize(..3)]),
             scan_step: rng.usize(1..=4),
             faults: [0, 1, 1, 2, 3, 4][rng.usize(..6)],
+            tagged: rng.bool(),
             tiered: rng.bool(),
             tells: rng.u8(..6) != 0,
         }

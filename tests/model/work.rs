@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dexter_cache::{Cache, Error, Invalidated, KeyPattern, Ttl, bypass, refresh};
+use dexter_cache::{Cache, Error, Invalidated, KeyPattern, Policy, Ttl, bypass, refresh};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -37,6 +37,7 @@ impl Worker {
                 45..=54 => self.get(no).await,
                 55..=58 => self.get_many().await,
                 59..=74 => self.write(no).await,
+                75..=80 if self.plan.tagged && self.rng.bool() => self.invalidate_tag(no).await,
                 75..=80 => self.invalidate().await,
                 81..=82 => self.clear().await,
                 83..=88 => self.set(no).await,
@@ -47,10 +48,15 @@ impl Worker {
         }
     }
 
-    fn ttl(&mut self) -> Ttl {
-        match self.rng.u8(..8) {
+    fn policy(&mut self, no: KeyNo) -> Policy {
+        let ttl = match self.rng.u8(..8) {
             0 => Ttl::millis(self.rng.u64(1..400)),
             _ => Ttl::secs(600),
+        };
+        if self.plan.tagged {
+            Policy::new(ttl).tag(tag(no))
+        } else {
+            ttl.into()
         }
     }
 
@@ -77,12 +83,12 @@ impl Worker {
     }
 
     async fn get_or_load(&mut self, no: KeyNo) {
-        let (ttl, look) = (self.ttl(), self.world.look(self.process, no, true));
+        let (policy, look) = (self.policy(no), self.world.look(self.process, no, true));
         let loader = self.loader(no, Origin::Load, look.called());
         let longest = loader.draft.longest();
         let answer = self
             .cache
-            .try_get_or_load(&key(no), ttl, || loader.load())
+            .try_get_or_load(&key(no), policy, || loader.load())
             .await;
         self.within("get_or_load", &look, BUDGET + WAITS + longest);
         // Who loads for himself after another one's failure may fail, too.
@@ -97,8 +103,8 @@ impl Worker {
         let look = self.world.look(self.process, no, true);
         let loader = self.loader(no, Origin::Load, look.called());
         let patience = Duration::from_millis(self.rng.u64(..40));
-        let (name, ttl) = (key(no), self.ttl());
-        let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
+        let (name, policy) = (key(no), self.policy(no));
+        let call = self.cache.try_get_or_load(&name, policy, || loader.load());
         let _: Result<Result<Value, Failed>, _> = timeout(patience, call).await;
         self.world.leave(&look);
     }
@@ -107,11 +113,11 @@ impl Worker {
         let fence = self
             .world
             .removal_begins(self.process, Covers::key(no), Kind::Refresh);
-        let (ttl, look) = (self.ttl(), self.world.look(self.process, no, false));
+        let (policy, look) = (self.policy(no), self.world.look(self.process, no, false));
         let loader = self.loader(no, Origin::Apart, look.called());
         let longest = loader.draft.longest();
         let name = key(no);
-        let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
+        let call = self.cache.try_get_or_load(&name, policy, || loader.load());
         let answer: Result<Value, Failed> = refresh(call).await;
         self.world.removal_returns(fence, None);
         self.within("refresh", &look, BUDGET + WAITS + longest);
@@ -121,11 +127,11 @@ impl Worker {
     }
 
     async fn bypass(&mut self, no: KeyNo) {
-        let (ttl, look) = (self.ttl(), self.world.look(self.process, no, false));
+        let (policy, look) = (self.policy(no), self.world.look(self.process, no, false));
         let loader = self.loader(no, Origin::Apart, look.called());
         let longest = loader.draft.longest();
         let name = key(no);
-        let call = self.cache.try_get_or_load(&name, ttl, || loader.load());
+        let call = self.cache.try_get_or_load(&name, policy, || loader.load());
         let answer: Result<Value, Failed> = bypass(call).await;
         self.within("bypass", &look, longest);
         if let Ok(value) = answer {
@@ -183,13 +189,25 @@ impl Worker {
         self.removed("invalidate", fence, removed, begun, SWEEP);
     }
 
+    async fn invalidate_tag(&mut self, no: KeyNo) {
+        let alike = (0..KEYS).filter(|other| tag(*other) == tag(no));
+        let covers = Covers(alike.clone().map(|no| 1 << no).sum());
+        for no in alike {
+            self.world.bump(no);
+        }
+        let fence = self.world.removal_begins(self.process, covers, Kind::Token);
+        let begun = Instant::now();
+        let removed = self.cache.invalidate_tag(tag(no)).await;
+        self.removed("invalidate_tag", fence, removed, begun, BUDGET * 2);
+    }
+
     async fn clear(&mut self) {
         for no in 0..KEYS {
             self.world.bump(no);
         }
         let fence = self
             .world
-            .removal_begins(self.process, Covers::ALL, Kind::Removal);
+            .removal_begins(self.process, Covers::ALL, Kind::Token);
         let begun = Instant::now();
         let removed = self.cache.clear().await;
         self.removed("clear", fence, removed, begun, SWEEP);
@@ -209,8 +227,8 @@ impl Worker {
             version,
             load,
         };
-        let ttl = self.ttl();
-        let set = self.cache.set(&key(no), &value, ttl).await;
+        let policy = self.policy(no);
+        let set = self.cache.set(&key(no), &value, policy).await;
         self.world.set_ends(load);
         self.world.removal_returns(fence, None);
         if let Err(error) = set {
@@ -257,6 +275,11 @@ impl Worker {
                 .complain(format!("p{} {what} takes {took:?}", self.process));
         }
     }
+}
+
+/// The tag of a key, where keys have one.
+fn tag(no: KeyNo) -> &'static str {
+    ["red", "green", "blue"][no % 3]
 }
 
 /// How a load will go.

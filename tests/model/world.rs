@@ -79,10 +79,18 @@ struct Load {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Removal,
+    /// Of a tag or of everything: a token changes, which others learn a while later.
+    Token,
     /// A `set` voids loads as a removal does, in its own process.
     Set,
     /// It voids loads, and promises nothing about what is read.
     Refresh,
+}
+
+impl Kind {
+    fn removes(self) -> bool {
+        matches!(self, Self::Removal | Self::Token)
+    }
 }
 
 #[derive(Debug)]
@@ -148,7 +156,7 @@ struct State {
     order: Order,
     /// When a process was last seen to trust the server again.
     last_recovery: Order,
-    /// When a clear last began or returned somewhere.
+    /// When a clear, or the invalidation of a tag, last began or returned somewhere.
     last_clear: Option<Instant>,
     begun: Instant,
     versions: Vec<u64>,
@@ -411,7 +419,7 @@ impl State {
             .any(|load| here(load) && load.failed && load.began_at.elapsed() < LONG_WAIT * 2);
         // What was written down elsewhere is replayed then, and a clear among it voids loads here.
         let replayed = self.last_recovery > since;
-        // A process that learns of a clear, at once or a while later, voids the loads that it overtook, too.
+        // A process that learns of it, at once or a while later, voids the loads that it overtook, too.
         let cleared = self
             .last_clear
             .is_some_and(|at| at + LIVENESS * 2 > self.loads[running].began_at);
@@ -425,7 +433,7 @@ impl World {
         let mut state = self.state();
         let began = state.tick();
         let number = state.removals.len();
-        if kind == Kind::Removal {
+        if kind.removes() {
             state.totals.invalidations += 1;
             let met = state
                 .loads
@@ -433,7 +441,7 @@ impl World {
                 .any(|load| load.ended.is_none() && covers.has(load.key));
             state.totals.met_a_load += u64::from(met);
         }
-        if covers == Covers::ALL {
+        if kind == Kind::Token {
             state.last_clear = Some(Instant::now());
         }
         state.removals.push(Removal {
@@ -471,10 +479,10 @@ impl World {
         let now = Instant::now();
         let removal = &mut state.removals[at];
         removal.returned = Some(returned);
-        let is_clear = removal.covers == Covers::ALL;
+        let is_clear = removal.kind == Kind::Token;
         let key = (removal.covers.0.count_ones() == 1)
             .then(|| removal.covers.0.trailing_zeros() as usize);
-        if removal.kind == Kind::Removal {
+        if removal.kind.removes() {
             removal.others = match reach {
                 Some(Reach::Applied) => Others::From(returned, now),
                 Some(_) if trusts => Others::From(returned, now),
@@ -659,7 +667,7 @@ impl Removal {
             // Two writes at once: either may come last. One whose fate is not known may come later in other processes, until
             // its own process has replayed its removal.
             Origin::Set => {
-                self.kind == Kind::Removal
+                self.kind.removes()
                     && load.ended.is_some_and(|(ended, _)| ended < self.began)
                     && (load.clean || load.process == self.process)
             }
