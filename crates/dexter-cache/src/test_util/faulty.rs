@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{Fault, Op, Rule};
 use crate::backend::{
-    CacheBackend, Capabilities, KeyFilter, MemoryBackend, Pong, SetOutcome, When,
+    CacheBackend, Capabilities, KeyFilter, MemoryBackend, Pong, SetOutcome, Watcher, When,
 };
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
@@ -79,7 +79,12 @@ impl Default for FaultyBackend {
 impl FaultyBackend {
     /// A backend of bytes in memory that counts as shared, so that leases are taken as they are on Redis.
     pub fn new() -> Self {
-        Self::with(Arc::new(MemoryBackend::new(100_000)), Capabilities::all())
+        let backend = MemoryBackend::new(100_000);
+        let capabilities = Capabilities {
+            shared: true,
+            ..backend.capabilities()
+        };
+        Self::with(Arc::new(backend), capabilities)
     }
 
     /// `backend`, with faults.
@@ -287,6 +292,11 @@ impl CacheBackend for FaultyBackend {
             .await?;
         self.0.alive_from.fetch_max(resets, Ordering::SeqCst);
         Ok(pong)
+    }
+
+    /// What the backend tells goes through, whatever is injected.
+    fn watch(&self, prefix: &str, watcher: Weak<dyn Watcher>) -> bool {
+        self.0.backend.watch(prefix, watcher)
     }
 
     fn reset(&self) {
