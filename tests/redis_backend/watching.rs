@@ -61,7 +61,7 @@ async fn a_change_is_told_before_the_answer_to_what_was_asked_after_it() {
         let key = format!("app:{}", round % 7);
         set(&there, &key, "v").await.unwrap();
         get(&here, "app:other").await.unwrap();
-        assert_eq!(ear.heard(), [key.clone()]);
+        assert_eq!(ear.heard(), [key.as_str()]);
         there.remove(&[&key]).await.unwrap();
         here.get_many(&["app:other"]).await.unwrap();
         assert_eq!(ear.heard(), [key]);

@@ -5,7 +5,7 @@ use quote::{ToTokens as _, format_ident, quote};
 use syn::Ident;
 
 use crate::companions::Kept;
-use crate::key::Source;
+use crate::key::{Source, reference_at};
 use crate::model::{Model, Place};
 use crate::signature::Arg;
 use crate::{cached, names};
@@ -109,13 +109,18 @@ fn method(model: &Model, name: &str, source: Source<'_>) -> TokenStream {
     match source {
         Source::Arg(index) => {
             let arg = &model.function.args[index];
-            let ty = &arg.ty;
+            let (value, ty) = (&arg.ident, &arg.ty);
             let generics = Kept::new(model, &[arg], &TokenStream::new());
             let (params, clause) = generics.split();
+            // Where the type cannot be a part, this is the same error at the same place as for the key itself: one.
+            let given = reference_at(value, ty);
+            let key = names::local("key");
             quote! {
                 #[doc = #doc]
                 #vis fn #method #params(self, #value: #ty) -> Self #clause {
-                    Self(self.0.part(#name, &#value))
+                    Self(#private::narrow(self.0, #name, |#key: &mut #private::KeyBuilder| {
+                        #key.part(#name, #given);
+                    }))
                 }
             }
         }

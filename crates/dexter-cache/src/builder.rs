@@ -96,6 +96,9 @@ impl Default for CacheBuilder {
 impl CacheBuilder {
     /// The options that the environment names; see [`Cache::from_env`].
     ///
+    /// [`tiered`](Self::tiered) has no variable, since it needs a namespace:
+    /// `CacheBuilder::from_env()?.namespace("dexter").tiered()`.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] where a variable is no text.

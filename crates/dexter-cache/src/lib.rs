@@ -138,6 +138,37 @@
 //! `list_issues::matching().project("web")` is the pattern for the keys in which a part has just that value
 //! ([`Matching`]).
 //!
+//! # Three modes
+//!
+//! | mode | how | a hit costs | another process's removal is seen |
+//! |---|---|---|---|
+//! | `memory` | [`Cache::memory`], `REDIS_URL=memory` | a look-up | – |
+//! | `redis` | an address of a Redis | one round trip, decoding | at once |
+//! | `tiered` | [`CacheBuilder::tiered`], with a namespace | a look-up; the first one after a change as in `redis` | when Redis has told of it, or after 2.5 s |
+//!
+//! `tiered` keeps what it *reads* from Redis in memory as well (L1), decoded. Nothing enters there by being written, so a
+//! fill here costs no other process its memory. Redis tells every process of each key that changes in the namespace, on
+//! the connection that reads: what arrives together with the news that it is old is not kept. If the connection breaks,
+//! L1 serves on for at most [`fallback_ttl`](CacheBuilder::fallback_ttl), counted from when Redis was last known to
+//! answer, and is emptied before Redis is trusted again. If it breaks without a word, L1 answers for at most **2.5
+//! seconds** without news, then only Redis does. This process's own removals act on L1 at once. Where Redis does not tell
+//! (before 6.0, RESP2, a user without `CLIENT TRACKING`), a value stays in L1 for at most **2.5 seconds**
+//! ([`Health::watching`] shows it). A caller that waits for another process's load wakes up when Redis tells of it.
+//!
+//! **When `redis` is the better choice.** Each fill is announced to *every* process, whether it uses the key or not, at most
+//! twice: the lease, and the value. (A load longer than a third of [`lease_ttl`](CacheBuilder::lease_ttl): once more
+//! for each further third. A `set`, a removal, an expiry: once. A read: never.) So
+//!
+//! ```text
+//! messages a second = fills a second × processes × 2
+//! ```
+//!
+//! 50 fills a second and 10 processes are 1,000 messages a second, 500 fills and 100 processes are 100,000, which keeps a
+//! Redis busy with nothing else. What is saved is one command for every hit. Between two fills of a key `tiered` costs
+//! two messages and one read for each process, `redis` one read for each hit: as a rule of thumb, `tiered` pays where a
+//! value is read, by all processes together, more than three times as often as there are processes before it changes.
+//! Few keys that everybody reads all the time pay; many keys that are read once or twice do not.
+//!
 //! # When Redis is away
 //!
 //! * A broken Redis never fails a call, and costs it at most one *budget* (250 ms) over all its operations. After that a
@@ -154,6 +185,8 @@
 //!
 //! * *A process that dies with its journal*: removals that it had not replayed are lost; the old values live until their
 //!   TTL ends.
+//! * *L1 of other processes* in `tiered` mode may answer with what was invalidated until Redis has told of it: within a
+//!   round trip as a rule, and for at most 2.5 seconds where their connection has broken without a word.
 //! * *Other processes during an outage of their own* may serve from memory, for at most `fallback_ttl`, what was
 //!   invalidated elsewhere.
 //! * *A lagging origin*: if the database that a load reads is behind the one that was written (a replica), a load after the

@@ -58,6 +58,11 @@ pub fn matching(site: &'static Site, parts: &'static [&'static str]) -> Matching
     Matching::of(site.prefix_text(), Some(parts))
 }
 
+/// Of these keys, those whose part `name` is what `write` writes.
+pub fn narrow(keys: Matching, name: &str, write: impl FnOnce(&mut KeyBuilder)) -> Matching {
+    keys.written(name, write)
+}
+
 /// Removes what matches.
 pub fn remove_matching(
     cache: Option<&Cache>,

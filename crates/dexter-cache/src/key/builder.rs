@@ -107,11 +107,10 @@ pub(crate) fn part_name(name: &str) -> String {
     String::from_utf8_lossy(out.bytes()).into_owned()
 }
 
-/// All parts that `value` writes under `name`, which is encoded, as they stand in a key of any length; an empty text
-/// where it writes none.
-pub(crate) fn parts_text<T: CacheKey + ?Sized>(name: &str, value: &T) -> String {
+/// The parts that `write` writes, as they stand in a key of any length; an empty text where it writes none.
+pub(crate) fn parts_text(write: impl FnOnce(&mut KeyBuilder)) -> String {
     let mut builder = KeyBuilder::new("");
-    builder.part(name, value);
+    write(&mut builder);
     if builder.text.unsorted {
         builder.text.sort();
     }

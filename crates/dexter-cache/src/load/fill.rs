@@ -143,6 +143,8 @@ pub(super) fn keep_in_fallback(
     if life.is_zero() || tier.is_trusted() {
         return Duration::ZERO;
     }
+    // It must not come to light again when the newer value has gone.
+    tier.evict(&call.key);
     let fresh_until = clock::after(call.cache.0.clock.now(), life);
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
     let held = Held::new(shared, fresh_until);

@@ -1,6 +1,6 @@
 //! [`Matching`]: the keys of which some parts are given.
 
-use crate::key::{CacheKey, Key, part_name, parts_text};
+use crate::key::{CacheKey, Key, KeyBuilder, part_name, parts_text};
 
 use super::KeyPattern;
 
@@ -72,7 +72,13 @@ impl Matching {
     /// # Panics
     ///
     /// Where the keys are those of a cached function, and have no part of this name.
-    pub fn part(mut self, name: &str, value: &(impl CacheKey + ?Sized)) -> Self {
+    pub fn part(self, name: &str, value: &(impl CacheKey + ?Sized)) -> Self {
+        let encoded = part_name(name);
+        self.written(name, |key| key.part(&encoded, value))
+    }
+
+    /// Of these, the keys whose part `name` is what `write` writes.
+    pub(crate) fn written(mut self, name: &str, write: impl FnOnce(&mut KeyBuilder)) -> Self {
         if let Some(known) = self.known {
             assert!(
                 known.contains(&name),
@@ -81,7 +87,7 @@ impl Matching {
             );
         }
         let name: Box<str> = part_name(name).into();
-        let text = parts_text(&name, value).into();
+        let text = parts_text(write).into();
         self.given.retain(|given| given.name != name);
         self.given.push(Given { name, text });
         self

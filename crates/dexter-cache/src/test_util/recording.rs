@@ -1,14 +1,14 @@
 //! [`RecordingBackend`]: a backend that writes down what it is asked.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Op;
-use crate::backend::{CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, When};
+use crate::backend::{CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, Watcher, When};
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 
@@ -182,6 +182,10 @@ impl CacheBackend for RecordingBackend {
 
     fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
+    }
+
+    fn watch(&self, prefix: &str, watcher: Weak<dyn Watcher>) -> bool {
+        self.backend.watch(prefix, watcher)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {

@@ -245,3 +245,174 @@ pub(super) struct Moment {
     clock: Nanos,
     runtime: Instant,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::backend::memory::MemoryLimits;
+    use crate::backend::{MemoryBackend, Watcher};
+    use crate::clock::TestClock;
+    use crate::error::{Error, ErrorKind};
+    use crate::guard::Guards;
+    use crate::tier::TierConfig;
+
+    const FALLBACK: Duration = Duration::from_secs(30);
+
+    /// A tier with L1, told of what changes under `ns:` by whoever calls it.
+    pub(in crate::tier) fn tier(clock: &TestClock) -> Arc<Tier> {
+        let config = TierConfig {
+            namespace: Some("ns".into()),
+            budget: Duration::from_secs(1),
+            fallback_ttl: FALLBACK,
+            lease_ttl: Duration::from_secs(1),
+            max_value: 1,
+            trust_snapshot: false,
+            tiered: true,
+            clock: Clock::ByHand(clock.clone()),
+            guards: Guards::default(),
+        };
+        let backend = Arc::new(MemoryBackend::new(1));
+        let flights = Flights::new(Guards::default());
+        Tier::new(backend, config, flights, &MemoryLimits::Entries(10))
+    }
+
+    struct World {
+        clock: TestClock,
+        tier: Arc<Tier>,
+        key: Key,
+    }
+
+    impl World {
+        /// Trusted, and told of changes or not.
+        fn new(telling: bool) -> Self {
+            let clock = TestClock::new();
+            clock.advance(Duration::from_secs(1));
+            let tier = tier(&clock);
+            let world = Self {
+                clock,
+                tier,
+                key: Key::new("a"),
+            };
+            world.trust(telling);
+            world
+        }
+
+        fn trust(&self, telling: bool) {
+            self.tier.begin_l1_anew(telling, self.tier.moment());
+            self.tier.breaker.close(1);
+        }
+
+        fn lose(&self) {
+            let lost = Error::new(ErrorKind::Unavailable, "test");
+            self.tier.trip(&lost);
+        }
+
+        fn ask(&self) -> Asked {
+            let asked = Asked::default();
+            self.tier.ask(&self.key, &asked);
+            asked
+        }
+
+        fn keep(&self, asked: &Asked) {
+            let about = self.tier.about(0, Duration::from_secs(3600));
+            let value = || -> Shared { Arc::new(1_u32) };
+            self.tier.keep(&self.key, value, &about, asked, None);
+        }
+
+        fn answers(&self) -> bool {
+            self.tier.in_memory(&self.key).is_some()
+        }
+    }
+
+    #[test]
+    fn what_was_read_answers_until_its_change_is_told() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        assert!(world.answers());
+        world.tier.changed(b"ns2:a");
+        world.tier.changed(b"a");
+        assert!(world.answers(), "not within the namespace");
+        world.tier.changed(b"ns:a");
+        assert!(!world.answers());
+    }
+
+    #[test]
+    fn what_was_asked_before_a_change_was_told_is_not_kept_after_it() {
+        let world = World::new(true);
+        for change in 0..4 {
+            world.tier.evict(&world.key);
+            let asked = world.ask();
+            match change {
+                0 => world.tier.changed(b"ns:a"),
+                1 => world.tier.flushed(),
+                2 => world.tier.evict(&world.key),
+                _ => drop(world.tier.seal_l1()),
+            }
+            world.keep(&asked);
+            assert!(!world.answers(), "change {change}");
+            world.keep(&world.ask());
+            assert!(world.answers(), "change {change}");
+        }
+    }
+
+    #[test]
+    fn without_news_it_answers_for_two_and_a_half_seconds() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        let asked = world.tier.moment();
+        world.clock.advance(Duration::from_millis(2_499));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers());
+        // An answer proves what was so when its question was sent, and no more.
+        world.tier.answered(asked);
+        assert!(!world.answers());
+        world.tier.answered(world.tier.moment());
+        assert!(world.answers());
+    }
+
+    #[test]
+    fn after_a_loss_it_answers_for_the_fallback_ttl_since_the_last_news() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        world.clock.advance(Duration::from_secs(2));
+        world.lose();
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(27_999));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers());
+    }
+
+    #[test]
+    fn nothing_of_an_old_connection_is_there_once_a_new_one_is_trusted() {
+        let world = World::new(true);
+        world.keep(&world.ask());
+        let late = world.ask();
+        world.lose();
+        world.keep(&late);
+        world.trust(true);
+        assert!(!world.answers());
+        world.keep(&late);
+        assert!(!world.answers(), "read on the old connection");
+        world.keep(&world.ask());
+        assert!(world.answers());
+    }
+
+    #[test]
+    fn where_nothing_is_told_a_value_lives_for_two_and_a_half_seconds_from_the_question() {
+        let world = World::new(false);
+        let asked = world.ask();
+        world.clock.advance(Duration::from_secs(1));
+        world.keep(&asked);
+        world.clock.advance(Duration::from_millis(1_499));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers());
+        world.clock.advance(Duration::from_secs(3600));
+        world.keep(&world.ask());
+        assert!(world.answers(), "no proof is needed");
+        world.tier.evict(&world.key);
+        assert!(!world.answers(), "an own removal");
+    }
+}

@@ -101,8 +101,10 @@ impl Tier {
 
 #[cfg(test)]
 mod tests {
+    use super::super::l1::tests::tier;
     use super::*;
     use crate::backend::Watcher;
+    use crate::clock::TestClock;
 
     #[tokio::test]
     async fn a_place_lasts_as_long_as_somebody_waits() {
@@ -122,32 +124,12 @@ mod tests {
         assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
     }
 
-    fn tier() -> Arc<Tier> {
-        let config = crate::tier::TierConfig {
-            namespace: Some("ns".into()),
-            budget: Duration::from_secs(1),
-            fallback_ttl: Duration::from_secs(1),
-            lease_ttl: Duration::from_secs(1),
-            max_value: 1,
-            trust_snapshot: false,
-            tiered: true,
-            clock: crate::clock::Clock::default(),
-            guards: crate::guard::Guards::default(),
-        };
-        Tier::new(
-            Arc::new(crate::backend::MemoryBackend::new(1)),
-            config,
-            crate::flight::Flights::new(crate::guard::Guards::default()),
-            &crate::backend::memory::MemoryLimits::Entries(1),
-        )
-    }
-
     /// Longer than any test may take: what ends it is not the timer.
     const LONG: Duration = Duration::from_secs(3600);
 
     #[tokio::test]
     async fn a_waiter_wakes_up_when_its_key_changes() {
-        let tier = tier();
+        let tier = tier(&TestClock::new());
         let (key, asked) = (Key::new("a"), Asked::default());
         tier.ask(&key, &asked);
         let waiting = tokio::spawn({
@@ -164,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_between_the_question_and_the_waiting_is_not_missed() {
-        let tier = tier();
+        let tier = tier(&TestClock::new());
         let (key, asked) = (Key::new("a"), Asked::default());
         tier.ask(&key, &asked);
         tier.changed(b"ns:a");

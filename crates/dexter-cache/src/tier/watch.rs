@@ -19,6 +19,7 @@ use crate::backend::Watcher;
 use crate::backend::memory::KeyRef;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::telemetry::TARGET;
 
 /// How many numbers there are: keys of one number disturb each other, which costs a look at the backend.
 const SHARDS: usize = 64;
@@ -31,6 +32,8 @@ pub(super) struct Watched {
     /// The connection that was trusted last tells.
     telling: AtomicBool,
     losses: AtomicU64,
+    /// It has been logged that nothing is told.
+    mentioned: AtomicBool,
 }
 
 /// Numbers that change with every change told: one for each of a few groups of keys.
@@ -101,6 +104,14 @@ impl Tier {
         self.watched.telling.store(telling, Ordering::SeqCst);
         self.reserved_flushed();
         self.begin_l1_anew(telling, asked);
+        if self.l1.is_some() && !telling && !self.watched.mentioned.swap(true, Ordering::SeqCst) {
+            tracing::info!(
+                target: TARGET,
+                backend = self.backend.name(),
+                bound = ?super::l1::BOUND,
+                "the cache backend does not tell of changes: what is read stays in memory for a short time only"
+            );
+        }
     }
 
     /// What the tier keeps beside the values has changed: `name` is the key behind the reserved prefix, such as
