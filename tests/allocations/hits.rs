@@ -35,7 +35,7 @@ struct Sentry {
 }
 
 impl Sentry {
-    #[cached(ttl = 300, prefix = "alloc_method", key(organization = self.organization))]
+    #[cached(ttl = 300, prefix = "alloc_method", key(organization = self.organization), tags = ["org:{self.organization}", "issue:{id}"])]
     async fn issue(&self, id: u64) -> Result<Arc<Issue>, ApiError> {
         Ok(Arc::new(Issue {
             title: format!("{}{id}", self.organization),
