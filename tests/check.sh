@@ -27,7 +27,7 @@ step() {
 step cargo fmt --all --check
 
 # Each feature alone, then all of them.
-for features in "" macros redis http axum; do
+for features in "" macros redis http axum test-util; do
     step cargo clippy -q -p dexter-cache --no-default-features --features "$features" -- -D warnings
 done
 # The benchmarks, with the crates that they compare, are left out: `cargo bench` builds them.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the top down. Rooms of one line know each other.
 const ROOMS: &[&[&str]] = &[
     &["lib"],
+    &["test_util"],
     &["__private", "http"],
     &[
         "builder",

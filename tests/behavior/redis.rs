@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dexter_cache::backend::{CacheBackend, RedisBackend, RedisConfig};
+use dexter_cache::test_util::backend_behavior;
 use support::RedisServer;
 
-use crate::fixture::Backend;
+type Backend = Arc<dyn CacheBackend>;
 
 /// A server of its own for each behaviour, and the deadlines of a busy machine.
 async fn fresh_on(server: RedisServer, query: &str) -> (Backend, RedisServer) {
@@ -19,14 +20,14 @@ async fn fresh() -> (Backend, RedisServer) {
     fresh_on(RedisServer::start(), "").await
 }
 
-mount!(fresh);
+backend_behavior!(fresh);
 
 mod in_resp2 {
-    use super::{Backend, RedisServer, fresh_on};
+    use super::{Backend, RedisServer, backend_behavior, fresh_on};
 
     async fn fresh() -> (Backend, RedisServer) {
         fresh_on(RedisServer::start(), "?protocol=2").await
     }
 
-    mount!(fresh);
+    backend_behavior!(fresh);
 }

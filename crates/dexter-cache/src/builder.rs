@@ -218,6 +218,14 @@ impl CacheBuilder {
         self
     }
 
+    /// Goes by a clock that a test sets, instead of the machine's; see [`TestClock`](crate::test_util::TestClock).
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn clock(mut self, clock: &crate::clock::TestClock) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
     /// Builds the cache and, where there is a backend, tries to reach it, for at most 1.5 seconds.
     ///
     /// A backend that cannot be reached is no error: memory serves, and the backend is used as soon as it is there.
@@ -285,6 +293,7 @@ impl CacheBuilder {
                 lease_ttl: self.lease_ttl,
                 max_value: self.max_value_bytes,
                 trust_snapshot: self.trust_snapshot,
+                clock: self.clock.clone(),
             };
             let fallback = MemoryStore::new(&self.limits, self.clock.clone());
             let tier = Tier::new(backend, config, Arc::clone(&flights), fallback);

@@ -172,6 +172,7 @@
 //! | `redis` | yes | [`RedisBackend`](backend::RedisBackend) and `redis://` addresses |
 //! | `http` | no | the layer for tower and hyper |
 //! | `axum` | no | `axum::Json` as a cacheable value; implies `http` |
+//! | `test-util` | no | [`test_util`]: a clock to set, backends that fail on command or record, the suite every backend must pass |
 //!
 //! A backend, and the waiting of callers for each other, need a tokio runtime with its timer enabled.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -206,6 +207,9 @@ mod site;
 mod stats;
 mod target;
 mod telemetry;
+#[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 mod tier;
 mod ttl;
 mod values;

@@ -97,7 +97,7 @@ pub type KeyFilter<'a> = Option<&'a (dyn Fn(&[u8]) -> bool + Send + Sync)>;
 ///   ([`OutOfMemory`](crate::ErrorKind::OutOfMemory), [`WrongType`](crate::ErrorKind::WrongType),
 ///   [`Denied`](crate::ErrorKind::Denied): nothing was done).
 ///
-/// The tests of this library hold a suite that any implementation can be run against: `tests/behavior`.
+/// With the feature `test-util`, `test_util::behavior` is a suite that any implementation can be run against.
 #[async_trait]
 pub trait CacheBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for logs and metrics, such as `redis`.

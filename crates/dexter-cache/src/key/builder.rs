@@ -3,7 +3,10 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
 
-use foldhash::fast::RandomState;
+#[cfg(feature = "test-util")]
+use foldhash::fast::FixedState as State;
+#[cfg(not(feature = "test-util"))]
+use foldhash::fast::RandomState as State;
 use smallvec::SmallVec;
 
 use super::CacheKey;
@@ -99,8 +102,9 @@ pub fn value_text<T: CacheKey + ?Sized>(value: &T) -> String {
 
 #[inline]
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    // Seeded once a process, so that nobody outside can choose values that collide.
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    // Seeded once a process, so that nobody outside can choose values that collide; for tests, which have to be
+    // repeatable, always alike.
+    static SEED: LazyLock<State> = LazyLock::new(State::default);
     let mut hasher = SEED.build_hasher();
     hasher.write(bytes);
     hasher.finish()

@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep, timeout};
 use super::journal::Entry;
 use super::{BATCH, Budget, Tier, is_refusal, nanos};
 use crate::backend::Pong;
-use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 use crate::target::Target;
@@ -227,7 +226,7 @@ impl Tier {
         self.clock_read_at
             .store(self.since_birth(Instant::now()), Ordering::Relaxed);
         if let Some(theirs) = pong.clock_ms {
-            let offset = i128::from(theirs) - i128::from(clock::wall_ms());
+            let offset = i128::from(theirs) - i128::from(self.config.clock.wall_ms());
             self.clock_offset
                 .store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
         }

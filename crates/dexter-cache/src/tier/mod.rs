@@ -32,7 +32,7 @@ use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
 use crate::backend::memory::MemoryStore;
 use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
-use crate::clock;
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
 use crate::key::Key;
@@ -53,6 +53,8 @@ pub(crate) struct TierConfig {
     pub(crate) lease_ttl: Duration,
     pub(crate) max_value: usize,
     pub(crate) trust_snapshot: bool,
+    /// What time it is on this machine.
+    pub(crate) clock: Clock,
 }
 
 /// See the module.
@@ -148,7 +150,10 @@ impl Tier {
 
     /// The time on the backend's clock, in milliseconds since the Unix epoch.
     pub(crate) fn backend_ms(&self) -> u64 {
-        clock::wall_ms().saturating_add_signed(self.clock_offset())
+        self.config
+            .clock
+            .wall_ms()
+            .saturating_add_signed(self.clock_offset())
     }
 
     /// What the envelope of a value says that is stored now and fresh for `life`.

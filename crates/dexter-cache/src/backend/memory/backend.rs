@@ -13,7 +13,7 @@ use super::entry::{Held, KeyRef};
 use super::limits::MemoryLimits;
 use super::store::MemoryStore;
 use crate::backend::{CacheBackend, Capabilities, KeyFilter, Pong, SetOutcome, When};
-use crate::clock::{Clock, after, wall_ms};
+use crate::clock::{Clock, after};
 use crate::error::Error;
 use crate::pattern::KeyPattern;
 
@@ -80,6 +80,13 @@ impl MemoryBackend {
             }),
         };
         Self::with(&limits, Clock::default())
+    }
+
+    /// As [`new`](Self::new), where entries expire by a clock that a test sets.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn with_clock(capacity: usize, clock: &crate::clock::TestClock) -> Self {
+        Self::with(&MemoryLimits::Entries(capacity), clock.into())
     }
 
     pub(super) fn with(limits: &MemoryLimits, clock: Clock) -> Self {
@@ -200,7 +207,7 @@ impl CacheBackend for MemoryBackend {
 
     async fn ping(&self) -> Result<Pong, Error> {
         Ok(Pong {
-            clock_ms: Some(wall_ms()),
+            clock_ms: Some(self.0.clock.wall_ms()),
             run_id: None,
             uptime: None,
         })

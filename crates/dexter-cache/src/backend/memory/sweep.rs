@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::store::{MemoryStore, SLICE};
 use crate::clock::{Nanos, after};
@@ -92,7 +92,7 @@ impl MemoryStore {
         self.sweeping.earliest.store(Nanos::MAX, Ordering::Relaxed);
         let mut entries = self.entries.iter();
         loop {
-            let (began, now) = (Instant::now(), self.clock.coarse());
+            let (began, now) = (self.clock.now(), self.clock.coarse());
             let mut met = 0;
             let mut given_back = 0;
             for (key, held) in entries.by_ref().take(SLICE) {
@@ -105,7 +105,7 @@ impl MemoryStore {
                 }
             }
             self.count_expired(given_back);
-            worked += began.elapsed();
+            worked += Duration::from_nanos(self.clock.now().saturating_sub(began));
             if met < SLICE {
                 self.sweeping.expect(earliest);
                 return worked;

@@ -13,25 +13,24 @@ use std::time::Duration;
 use super::entry::{Held, KeyRef};
 use super::limits::Weigher;
 use super::{MemoryLimits, MemoryStore};
-use crate::clock::{Clock, Nanos, after};
+use crate::clock::{Clock, Nanos, TestClock, after};
 use crate::key::Key;
 
 /// A clock that tests move.
 #[derive(Clone, Default)]
-struct Hand(Arc<AtomicU64>);
+struct Hand(TestClock);
 
 impl Hand {
     fn clock(&self) -> Clock {
-        Clock::Manual(self.0.clone())
+        Clock::from(&self.0)
     }
 
     fn now(&self) -> Nanos {
-        self.0.load(Ordering::SeqCst)
+        self.0.nanos()
     }
 
     fn pass(&self, span: Duration) {
-        let nanos = u64::try_from(span.as_nanos()).expect("less than 584 years");
-        self.0.fetch_add(nanos, Ordering::SeqCst);
+        self.0.advance(span);
     }
 
     fn in_secs(&self, secs: u64) -> Nanos {

@@ -1,19 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::{SetOutcome, When};
 use bytes::Bytes;
-use dexter_cache::backend::{SetOutcome, When};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::fixture::{
+use super::fixture::{
     Backend, LONG, Names, get, gone, needs_compare_and_set, remove, remove_matching, set, set_when,
 };
 
 const RACERS: usize = 12;
 const ROUNDS: usize = 30;
 
-pub(crate) async fn absent_writes_only_into_a_hole(backend: Backend) {
+pub async fn absent_writes_only_into_a_hole(backend: Backend) {
     needs_compare_and_set!(backend);
     let key = Names::new().key("a");
     let first = set_when(&backend, &key, "first", LONG, When::Absent).await;
@@ -42,7 +42,7 @@ pub(crate) async fn absent_writes_only_into_a_hole(backend: Backend) {
     gone(&backend, &key).await;
 }
 
-pub(crate) async fn matches_compares_the_beginning(backend: Backend) {
+pub async fn matches_compares_the_beginning(backend: Backend) {
     needs_compare_and_set!(backend);
     let key = Names::new().key("a");
     set(&backend, &key, "lease:42;").await;
@@ -77,7 +77,7 @@ pub(crate) async fn matches_compares_the_beginning(backend: Backend) {
     gone(&backend, &key).await;
 }
 
-pub(crate) async fn matches_needs_a_value_that_is_long_enough(backend: Backend) {
+pub async fn matches_needs_a_value_that_is_long_enough(backend: Backend) {
     needs_compare_and_set!(backend);
     let key = Names::new().key("a");
     for value in ["lea", ""] {
@@ -88,7 +88,7 @@ pub(crate) async fn matches_needs_a_value_that_is_long_enough(backend: Backend) 
     }
 }
 
-pub(crate) async fn matches_fails_where_nothing_is(backend: Backend) {
+pub async fn matches_fails_where_nothing_is(backend: Backend) {
     needs_compare_and_set!(backend);
     let key = Names::new().key("a");
     for beginning in [&b"lease"[..], b""] {
@@ -98,7 +98,7 @@ pub(crate) async fn matches_fails_where_nothing_is(backend: Backend) {
     }
 }
 
-pub(crate) async fn matches_compares_bytes_not_text(backend: Backend) {
+pub async fn matches_compares_bytes_not_text(backend: Backend) {
     needs_compare_and_set!(backend);
     let key = Names::new().key("a");
     let token = [0, 255, 13, 10, 0, 37, 128];
@@ -110,7 +110,7 @@ pub(crate) async fn matches_compares_bytes_not_text(backend: Backend) {
     assert_eq!(outcome, SetOutcome::Stored);
 }
 
-pub(crate) async fn a_removal_voids_what_matches_would_have_met(backend: Backend) {
+pub async fn a_removal_voids_what_matches_would_have_met(backend: Backend) {
     needs_compare_and_set!(backend);
     let names = Names::new();
     let key = names.key("a");
@@ -126,7 +126,7 @@ pub(crate) async fn a_removal_voids_what_matches_would_have_met(backend: Backend
     }
 }
 
-pub(crate) async fn of_many_that_race_for_a_hole_one_wins(backend: Backend) {
+pub async fn of_many_that_race_for_a_hole_one_wins(backend: Backend) {
     needs_compare_and_set!(backend);
     let names = Names::new();
     for round in 0..ROUNDS {
@@ -142,7 +142,7 @@ pub(crate) async fn of_many_that_race_for_a_hole_one_wins(backend: Backend) {
     }
 }
 
-pub(crate) async fn of_many_that_race_for_a_value_one_wins(backend: Backend) {
+pub async fn of_many_that_race_for_a_value_one_wins(backend: Backend) {
     needs_compare_and_set!(backend);
     let names = Names::new();
     for round in 0..ROUNDS {
@@ -179,7 +179,7 @@ fn only_winner(outcomes: &[(Bytes, SetOutcome)]) -> Bytes {
     winner.clone()
 }
 
-pub(crate) async fn compare_and_set_loses_no_step(backend: Backend) {
+pub async fn compare_and_set_loses_no_step(backend: Backend) {
     needs_compare_and_set!(backend);
     let key = Names::new().key("count");
     set(&backend, &key, number(0)).await;

@@ -1,9 +1,9 @@
+use crate::backend::{SetOutcome, When};
 use bytes::Bytes;
-use dexter_cache::backend::{SetOutcome, When};
 
-use crate::fixture::{Backend, LONG, Names, get, get_many, remove, set, set_when};
+use super::fixture::{Backend, LONG, Names, get, get_many, remove, set, set_when};
 
-pub(crate) async fn the_empty_value_is_a_value(backend: Backend) {
+pub async fn the_empty_value_is_a_value(backend: Backend) {
     let names = Names::new();
     let key = names.key("a");
     set(&backend, &key, "").await;
@@ -17,14 +17,14 @@ pub(crate) async fn the_empty_value_is_a_value(backend: Backend) {
     assert_eq!(remove(&backend, &[key]).await, 1);
 }
 
-pub(crate) async fn every_byte_comes_back(backend: Backend) {
+pub async fn every_byte_comes_back(backend: Backend) {
     let key = Names::new().key("a");
     let value: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
     set(&backend, &key, value.clone()).await;
     assert_eq!(get(&backend, &key).await, Some(Bytes::from(value)));
 }
 
-pub(crate) async fn a_mebibyte_comes_back(backend: Backend) {
+pub async fn a_mebibyte_comes_back(backend: Backend) {
     let key = Names::new().key("a");
     let value: Vec<u8> = (0..1_u32 << 18)
         .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -66,7 +66,7 @@ const ODD: [&str; 24] = [
     "\u{2028}\u{feff}",
 ];
 
-pub(crate) async fn keys_may_hold_any_character(backend: Backend) {
+pub async fn keys_may_hold_any_character(backend: Backend) {
     let names = Names::new();
     let keys = ODD.map(|odd| names.key(odd));
     for key in &keys {
@@ -92,7 +92,7 @@ pub(crate) async fn keys_may_hold_any_character(backend: Backend) {
     }
 }
 
-pub(crate) async fn keys_may_be_long(backend: Backend) {
+pub async fn keys_may_be_long(backend: Backend) {
     let names = Names::new();
     let long = "k".repeat(5_000);
     let (one, two) = (names.key(format!("{long}1")), names.key(format!("{long}2")));
@@ -101,7 +101,7 @@ pub(crate) async fn keys_may_be_long(backend: Backend) {
     assert_eq!(get(&backend, &one).await, Some(Bytes::from("one")));
 }
 
-pub(crate) async fn keys_that_look_alike_are_different(backend: Backend) {
+pub async fn keys_that_look_alike_are_different(backend: Backend) {
     let names = Names::new();
     // The last two look the same and are different characters.
     let keys = ["a", "A", "a ", " a", "a\0", "aa", "é", "e\u{301}"].map(|name| names.key(name));

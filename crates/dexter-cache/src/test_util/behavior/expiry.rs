@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backend::{SetOutcome, When};
 use bytes::Bytes;
-use dexter_cache::backend::{SetOutcome, When};
 
-use crate::fixture::{
+use super::fixture::{
     Backend, LONG, Names, get, get_many, gone, remove, remove_matching, set_for, set_when,
 };
 
@@ -15,7 +15,7 @@ const ROUNDING: Duration = Duration::from_millis(2);
 /// "A few milliseconds".
 const LATE: Duration = Duration::from_millis(20);
 
-pub(crate) async fn gone_after_its_ttl_and_never_before(backend: Backend) {
+pub async fn gone_after_its_ttl_and_never_before(backend: Backend) {
     let names = Names::new();
     for ttl in [5, 50, 130].map(Duration::from_millis) {
         let key = names.key(format!("{ttl:?}"));
@@ -39,7 +39,7 @@ pub(crate) async fn gone_after_its_ttl_and_never_before(backend: Backend) {
     }
 }
 
-pub(crate) async fn a_set_begins_the_ttl_anew(backend: Backend) {
+pub async fn a_set_begins_the_ttl_anew(backend: Backend) {
     let key = Names::new().key("a");
     set_for(&backend, &key, "old", Duration::from_millis(40)).await;
     set_for(&backend, &key, "new", LONG).await;
@@ -49,14 +49,14 @@ pub(crate) async fn a_set_begins_the_ttl_anew(backend: Backend) {
     assert_eq!(get(&backend, &key).await, Some(Bytes::from("new")));
 }
 
-pub(crate) async fn a_later_set_may_shorten_the_ttl(backend: Backend) {
+pub async fn a_later_set_may_shorten_the_ttl(backend: Backend) {
     let key = Names::new().key("a");
     set_for(&backend, &key, "old", LONG).await;
     set_for(&backend, &key, "new", Duration::from_millis(10)).await;
     gone(&backend, &key).await;
 }
 
-pub(crate) async fn a_ttl_below_a_millisecond_counts_as_one(backend: Backend) {
+pub async fn a_ttl_below_a_millisecond_counts_as_one(backend: Backend) {
     let names = Names::new();
     for ttl in [
         Duration::ZERO,
@@ -73,7 +73,7 @@ pub(crate) async fn a_ttl_below_a_millisecond_counts_as_one(backend: Backend) {
     }
 }
 
-pub(crate) async fn a_ttl_of_ages_is_no_overflow(backend: Backend) {
+pub async fn a_ttl_of_ages_is_no_overflow(backend: Backend) {
     let names = Names::new();
     let ages = [
         Duration::MAX,
@@ -94,7 +94,7 @@ pub(crate) async fn a_ttl_of_ages_is_no_overflow(backend: Backend) {
     }
 }
 
-pub(crate) async fn what_has_expired_counts_as_absent_everywhere(backend: Backend) {
+pub async fn what_has_expired_counts_as_absent_everywhere(backend: Backend) {
     let names = Names::new();
     let keys = ["a", "b", "c", "d"].map(|name| names.key(name));
     for key in &keys {

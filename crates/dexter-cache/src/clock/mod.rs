@@ -1,22 +1,23 @@
 //! Time as the cache counts it: nanoseconds of a monotonic clock since the process began to ask.
 
-#[cfg(test)]
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+#[cfg(any(test, feature = "test-util"))]
+mod by_hand;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[cfg(any(test, feature = "test-util"))]
+pub use self::by_hand::TestClock;
 
 /// A moment, in nanoseconds since an arbitrary origin in this process.
 pub(crate) type Nanos = u64;
 
-/// Where the time comes from. Tests set it by hand.
+/// Where the time comes from. Without the feature there is one place, so that asking is no question.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Clock {
     #[default]
     System,
-    #[cfg(test)]
-    Manual(Arc<AtomicU64>),
+    #[cfg(any(test, feature = "test-util"))]
+    ByHand(TestClock),
 }
 
 impl Clock {
@@ -24,8 +25,8 @@ impl Clock {
     pub(crate) fn now(&self) -> Nanos {
         match self {
             Self::System => exact(),
-            #[cfg(test)]
-            Self::Manual(time) => time.load(Ordering::SeqCst),
+            #[cfg(any(test, feature = "test-util"))]
+            Self::ByHand(clock) => clock.nanos(),
         }
     }
 
@@ -35,8 +36,17 @@ impl Clock {
     pub(crate) fn coarse(&self) -> Nanos {
         match self {
             Self::System => coarse(),
-            #[cfg(test)]
-            Self::Manual(time) => time.load(Ordering::SeqCst),
+            #[cfg(any(test, feature = "test-util"))]
+            Self::ByHand(clock) => clock.nanos(),
+        }
+    }
+
+    /// Milliseconds since the Unix epoch by this machine's own clock.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        match self {
+            Self::System => wall_ms(),
+            #[cfg(any(test, feature = "test-util"))]
+            Self::ByHand(clock) => clock.wall_ms(),
         }
     }
 }
@@ -46,8 +56,7 @@ pub(crate) fn after(now: Nanos, span: Duration) -> Nanos {
     now.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Milliseconds since the Unix epoch by this machine's own clock.
-pub(crate) fn wall_ms() -> u64 {
+fn wall_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {

@@ -5,55 +5,55 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::KeyPattern;
+use crate::backend::{CacheBackend, SetOutcome, When};
 use bytes::Bytes;
-use dexter_cache::KeyPattern;
-use dexter_cache::backend::{CacheBackend, SetOutcome, When};
 
-pub(crate) type Backend = Arc<dyn CacheBackend>;
+pub(super) type Backend = Arc<dyn CacheBackend>;
 
 /// A TTL that no test lives to see.
-pub(crate) const LONG: Duration = Duration::from_secs(600);
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// Keys under a beginning that belongs to one test alone.
 #[derive(Clone)]
-pub(crate) struct Names(String);
+pub(super) struct Names(String);
 
 impl Names {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(format!("behavior.{}.{number}.", process::id()))
     }
 
-    pub(crate) fn key(&self, name: impl AsRef<str>) -> String {
+    pub(super) fn key(&self, name: impl AsRef<str>) -> String {
         format!("{}{}", self.0, name.as_ref())
     }
 
     /// A pattern over these keys only.
-    pub(crate) fn pattern(&self, pattern: &str) -> KeyPattern {
+    pub(super) fn pattern(&self, pattern: &str) -> KeyPattern {
         KeyPattern::new(format!("{}{pattern}", self.0))
     }
 }
 
-pub(crate) async fn get(backend: &Backend, key: &str) -> Option<Bytes> {
+pub(super) async fn get(backend: &Backend, key: &str) -> Option<Bytes> {
     backend.get(key).await.expect("get")
 }
 
-pub(crate) async fn get_many(backend: &Backend, keys: &[String]) -> Vec<Option<Bytes>> {
+pub(super) async fn get_many(backend: &Backend, keys: &[String]) -> Vec<Option<Bytes>> {
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     backend.get_many(&keys).await.expect("get_many")
 }
 
-pub(crate) async fn set(backend: &Backend, key: &str, value: impl Into<Bytes>) {
+pub(super) async fn set(backend: &Backend, key: &str, value: impl Into<Bytes>) {
     set_for(backend, key, value, LONG).await;
 }
 
-pub(crate) async fn set_for(backend: &Backend, key: &str, value: impl Into<Bytes>, ttl: Duration) {
+pub(super) async fn set_for(backend: &Backend, key: &str, value: impl Into<Bytes>, ttl: Duration) {
     let outcome = set_when(backend, key, value, ttl, When::Always).await;
     assert_eq!(outcome, SetOutcome::Stored);
 }
 
-pub(crate) async fn set_when(
+pub(super) async fn set_when(
     backend: &Backend,
     key: &str,
     value: impl Into<Bytes>,
@@ -64,18 +64,18 @@ pub(crate) async fn set_when(
     outcome.expect("set")
 }
 
-pub(crate) async fn remove(backend: &Backend, keys: &[String]) -> u64 {
+pub(super) async fn remove(backend: &Backend, keys: &[String]) -> u64 {
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     backend.remove(&keys).await.expect("remove")
 }
 
-pub(crate) async fn remove_matching(backend: &Backend, pattern: &KeyPattern) -> u64 {
+pub(super) async fn remove_matching(backend: &Backend, pattern: &KeyPattern) -> u64 {
     let removed = backend.remove_matching(pattern, None).await;
     removed.expect("remove_matching")
 }
 
 /// Waits until `key` is absent.
-pub(crate) async fn gone(backend: &Backend, key: &str) {
+pub(super) async fn gone(backend: &Backend, key: &str) {
     let end = Instant::now() + Duration::from_secs(10);
     while get(backend, key).await.is_some() {
         assert!(Instant::now() < end, "{key} does not expire");
@@ -96,13 +96,13 @@ macro_rules! needs_compare_and_set {
 macro_rules! needs_patterns {
     ($backend:expr) => {
         if !$backend.capabilities().remove_matching {
-            let pattern = dexter_cache::KeyPattern::new("none");
+            let pattern = crate::KeyPattern::new("none");
             let answer = $backend.remove_matching(&pattern, None).await;
             let kind = answer.expect_err("cannot remove by pattern").kind();
-            assert_eq!(kind, dexter_cache::ErrorKind::Unsupported);
+            assert_eq!(kind, crate::ErrorKind::Unsupported);
             return;
         }
     };
 }
 
-pub(crate) use {needs_compare_and_set, needs_patterns};
+pub(super) use {needs_compare_and_set, needs_patterns};

@@ -1,26 +1,26 @@
 use bytes::Bytes;
 
-use crate::fixture::{Backend, Names, get, get_many, set};
+use super::fixture::{Backend, Names, get, get_many, set};
 
-pub(crate) async fn what_was_set_is_found(backend: Backend) {
+pub async fn what_was_set_is_found(backend: Backend) {
     let key = Names::new().key("a");
     set(&backend, &key, "value").await;
     assert_eq!(get(&backend, &key).await, Some(Bytes::from("value")));
     assert_eq!(get(&backend, &key).await, Some(Bytes::from("value")));
 }
 
-pub(crate) async fn what_was_never_set_is_absent(backend: Backend) {
+pub async fn what_was_never_set_is_absent(backend: Backend) {
     assert_eq!(get(&backend, &Names::new().key("a")).await, None);
 }
 
-pub(crate) async fn the_last_of_two_sets_counts(backend: Backend) {
+pub async fn the_last_of_two_sets_counts(backend: Backend) {
     let key = Names::new().key("a");
     set(&backend, &key, "a longer value").await;
     set(&backend, &key, "short").await;
     assert_eq!(get(&backend, &key).await, Some(Bytes::from("short")));
 }
 
-pub(crate) async fn get_many_keeps_order_holes_and_duplicates(backend: Backend) {
+pub async fn get_many_keeps_order_holes_and_duplicates(backend: Backend) {
     let names = Names::new();
     set(&backend, &names.key("1"), "one").await;
     set(&backend, &names.key("3"), "three").await;
@@ -32,11 +32,11 @@ pub(crate) async fn get_many_keeps_order_holes_and_duplicates(backend: Backend) 
     );
 }
 
-pub(crate) async fn get_many_of_nothing_is_nothing(backend: Backend) {
+pub async fn get_many_of_nothing_is_nothing(backend: Backend) {
     assert!(get_many(&backend, &[]).await.is_empty());
 }
 
-pub(crate) async fn get_many_takes_more_keys_than_a_command_should(backend: Backend) {
+pub async fn get_many_takes_more_keys_than_a_command_should(backend: Backend) {
     let names = Names::new();
     let keys: Vec<_> = (0..1_203).map(|i| names.key(i.to_string())).collect();
     for key in keys.iter().step_by(3) {
@@ -49,7 +49,7 @@ pub(crate) async fn get_many_takes_more_keys_than_a_command_should(backend: Back
     }
 }
 
-pub(crate) async fn ping_answers_and_disturbs_nothing(backend: Backend) {
+pub async fn ping_answers_and_disturbs_nothing(backend: Backend) {
     let key = Names::new().key("a");
     set(&backend, &key, "value").await;
     let first = backend.ping().await.expect("ping");

@@ -3,14 +3,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use crate::backend::When;
 use bytes::Bytes;
-use dexter_cache::backend::When;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::fixture::{Backend, LONG, Names, get, remove, set};
+use super::fixture::{Backend, LONG, Names, get, remove, set};
 
-pub(crate) async fn a_removed_key_is_absent(backend: Backend) {
+pub async fn a_removed_key_is_absent(backend: Backend) {
     let names = Names::new();
     let (a, b) = (names.key("a"), names.key("b"));
     set(&backend, &a, "1").await;
@@ -22,7 +22,7 @@ pub(crate) async fn a_removed_key_is_absent(backend: Backend) {
     assert_eq!(get(&backend, &a).await, Some(Bytes::from("3")));
 }
 
-pub(crate) async fn remove_counts_what_was_there(backend: Backend) {
+pub async fn remove_counts_what_was_there(backend: Backend) {
     let names = Names::new();
     let keys = ["a", "b", "c"].map(|name| names.key(name));
     set(&backend, &keys[0], "1").await;
@@ -31,18 +31,18 @@ pub(crate) async fn remove_counts_what_was_there(backend: Backend) {
     assert_eq!(remove(&backend, &keys).await, 0);
 }
 
-pub(crate) async fn remove_counts_a_key_once(backend: Backend) {
+pub async fn remove_counts_a_key_once(backend: Backend) {
     let key = Names::new().key("a");
     set(&backend, &key, "1").await;
     assert_eq!(remove(&backend, &[key.clone(), key.clone(), key]).await, 1);
 }
 
-pub(crate) async fn remove_of_nothing_is_zero(backend: Backend) {
+pub async fn remove_of_nothing_is_zero(backend: Backend) {
     assert_eq!(remove(&backend, &[]).await, 0);
     assert_eq!(remove(&backend, &[Names::new().key("a")]).await, 0);
 }
 
-pub(crate) async fn remove_takes_more_keys_than_a_command_should(backend: Backend) {
+pub async fn remove_takes_more_keys_than_a_command_should(backend: Backend) {
     let names = Names::new();
     let keys: Vec<_> = (0..1_203).map(|i| names.key(i.to_string())).collect();
     for key in keys.iter().step_by(3) {
@@ -51,7 +51,7 @@ pub(crate) async fn remove_takes_more_keys_than_a_command_should(backend: Backen
     assert_eq!(remove(&backend, &keys).await, 401);
 }
 
-pub(crate) async fn of_many_that_remove_a_key_one_counts_it(backend: Backend) {
+pub async fn of_many_that_remove_a_key_one_counts_it(backend: Backend) {
     let key = Names::new().key("a");
     for _ in 0..30 {
         set(&backend, &key, "1").await;
@@ -68,7 +68,7 @@ pub(crate) async fn of_many_that_remove_a_key_one_counts_it(backend: Backend) {
     }
 }
 
-pub(crate) async fn a_dropped_set_happened_or_did_not(backend: Backend) {
+pub async fn a_dropped_set_happened_or_did_not(backend: Backend) {
     let names = Names::new();
     for round in 0..50 {
         let key = names.key(round.to_string());

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use dexter_cache::backend::{SetOutcome, When};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
-use tokio::runtime::Handle;
-use tokio::task::block_in_place;
+use fastrand::Rng;
 
-use crate::fixture::{Backend, LONG, Names, get, get_many, remove, remove_matching, set_when};
+use crate::backend::{SetOutcome, When};
+
+use super::fixture::{Backend, LONG, Names, get, get_many, remove, remove_matching, set_when};
+
+const SEQUENCES: u64 = 64;
+const LONGEST: usize = 60;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -27,40 +28,43 @@ enum Condition {
     Matches(Bytes),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = 0..12_u8;
-    let keys = prop::collection::vec(key.clone(), 0..5);
-    let value = prop::collection::vec(prop_oneof![Just(0_u8), Just(255), Just(13)], 0..4);
-    let value = value.prop_map(Bytes::from);
-    let condition = prop_oneof![
-        Just(Condition::Always),
-        Just(Condition::Absent),
-        value.clone().prop_map(Condition::Matches),
-    ];
-    let step = prop_oneof![
-        3 => key.clone().prop_map(Step::Get),
-        1 => keys.clone().prop_map(Step::GetMany),
-        6 => (key.clone(), value, condition).prop_map(|(k, v, c)| Step::Set(k, v, c)),
-        1 => keys.prop_map(Step::Remove),
-        1 => key.prop_map(Step::RemoveGroup),
-    ];
-    prop::collection::vec(step, 0..60)
+fn step(rng: &mut Rng) -> Step {
+    match rng.u8(..12) {
+        0..=2 => Step::Get(key(rng)),
+        3 => Step::GetMany(keys(rng)),
+        4 => Step::Remove(keys(rng)),
+        5 => Step::RemoveGroup(key(rng)),
+        _ => {
+            let condition = match rng.u8(..3) {
+                0 => Condition::Always,
+                1 => Condition::Absent,
+                _ => Condition::Matches(value(rng)),
+            };
+            Step::Set(key(rng), value(rng), condition)
+        }
+    }
 }
 
-pub(crate) async fn any_sequence_does_what_a_map_does(backend: Backend) {
-    let config = Config {
-        cases: 64,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    block_in_place(|| {
-        TestRunner::new(config)
-            .run(&steps(), |steps| {
-                Handle::current().block_on(run(&backend, steps));
-                Ok(())
-            })
-            .unwrap_or_else(|error| panic!("{error}"));
-    });
+fn key(rng: &mut Rng) -> u8 {
+    rng.u8(..12)
+}
+
+fn keys(rng: &mut Rng) -> Vec<u8> {
+    (0..rng.usize(..5)).map(|_| key(rng)).collect()
+}
+
+fn value(rng: &mut Rng) -> Bytes {
+    (0..rng.usize(..4))
+        .map(|_| [0, 255, 13][rng.usize(..3)])
+        .collect()
+}
+
+pub async fn any_sequence_does_what_a_map_does(backend: Backend) {
+    for seed in 0..SEQUENCES {
+        let mut rng = Rng::with_seed(seed);
+        let steps = (0..rng.usize(..LONGEST)).map(|_| step(&mut rng)).collect();
+        run(&backend, steps).await;
+    }
 }
 
 async fn run(backend: &Backend, steps: Vec<Step>) {

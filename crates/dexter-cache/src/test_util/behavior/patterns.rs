@@ -1,7 +1,7 @@
+use crate::KeyPattern;
 use bytes::Bytes;
-use dexter_cache::KeyPattern;
 
-use crate::fixture::{Backend, Names, get, get_many, needs_patterns, remove_matching, set};
+use super::fixture::{Backend, Names, get, get_many, needs_patterns, remove_matching, set};
 
 /// Sets `names`, removes by `pattern`, and returns how many were counted and which are left.
 async fn left(backend: &Backend, names: &[&str], pattern: &str) -> (u64, Vec<String>) {
@@ -19,7 +19,7 @@ async fn left(backend: &Backend, names: &[&str], pattern: &str) -> (u64, Vec<Str
     (removed, left.collect())
 }
 
-pub(crate) async fn a_pattern_removes_what_it_matches(backend: Backend) {
+pub async fn a_pattern_removes_what_it_matches(backend: Backend) {
     needs_patterns!(backend);
     let names = ["users:1", "users:2", "usersAbc:1", "users", "other:users:1"];
     let (removed, left) = left(&backend, &names, "users:*").await;
@@ -27,7 +27,7 @@ pub(crate) async fn a_pattern_removes_what_it_matches(backend: Backend) {
     assert_eq!(left, ["usersAbc:1", "users", "other:users:1"]);
 }
 
-pub(crate) async fn a_pattern_without_wildcards_is_one_key(backend: Backend) {
+pub async fn a_pattern_without_wildcards_is_one_key(backend: Backend) {
     needs_patterns!(backend);
     let names = ["a:1", "a:12", "a:", "b:a:1"];
     let (removed, left) = left(&backend, &names, "a:1").await;
@@ -35,7 +35,7 @@ pub(crate) async fn a_pattern_without_wildcards_is_one_key(backend: Backend) {
     assert!(!left.contains(&"a:1".to_owned()));
 }
 
-pub(crate) async fn an_escaped_key_is_that_key_alone(backend: Backend) {
+pub async fn an_escaped_key_is_that_key_alone(backend: Backend) {
     needs_patterns!(backend);
     let names = [
         "ab", "a*", "a**", "a?", "a[b]", "a[^c]", "a[", "a]", "a\\", "a\\*", "a\\\\", "a-", "a^",
@@ -48,7 +48,7 @@ pub(crate) async fn an_escaped_key_is_that_key_alone(backend: Backend) {
     }
 }
 
-pub(crate) async fn classes_and_single_characters(backend: Backend) {
+pub async fn classes_and_single_characters(backend: Backend) {
     needs_patterns!(backend);
     let names = ["a1", "a2", "a3", "b1", "a", "a11", "a*"];
     for (pattern, expected) in [
@@ -71,7 +71,7 @@ pub(crate) async fn classes_and_single_characters(backend: Backend) {
     }
 }
 
-pub(crate) async fn only_what_the_filter_lets_pass_goes(backend: Backend) {
+pub async fn only_what_the_filter_lets_pass_goes(backend: Backend) {
     needs_patterns!(backend);
     let names = Names::new();
     let keys = ["mine:1", "mine:2", "theirs:1"].map(|name| names.key(name));
@@ -92,7 +92,7 @@ pub(crate) async fn only_what_the_filter_lets_pass_goes(backend: Backend) {
     assert!(get(&backend, &keys[2]).await.is_some());
 }
 
-pub(crate) async fn thousands_of_keys_go_in_one_call(backend: Backend) {
+pub async fn thousands_of_keys_go_in_one_call(backend: Backend) {
     needs_patterns!(backend);
     let names = Names::new();
     let keys: Vec<_> = (0..5_000).map(|i| names.key(format!("gone:{i}"))).collect();
@@ -109,7 +109,7 @@ pub(crate) async fn thousands_of_keys_go_in_one_call(backend: Backend) {
     assert_eq!(remove_matching(&backend, &names.pattern("gone:*")).await, 0);
 }
 
-pub(crate) async fn keys_written_meanwhile_do_not_save_the_others(backend: Backend) {
+pub async fn keys_written_meanwhile_do_not_save_the_others(backend: Backend) {
     needs_patterns!(backend);
     let names = Names::new();
     let before: Vec<_> = (0..2_000).map(|i| names.key(format!("a:{i}"))).collect();
@@ -142,7 +142,7 @@ pub(crate) async fn keys_written_meanwhile_do_not_save_the_others(backend: Backe
     assert_eq!(removed + rest, 3_000);
 }
 
-pub(crate) async fn a_pattern_that_matches_nothing_removes_nothing(backend: Backend) {
+pub async fn a_pattern_that_matches_nothing_removes_nothing(backend: Backend) {
     needs_patterns!(backend);
     let names = ["a", "b"];
     for pattern in ["c*", "", "[", "a\\", "[]", "A", "a?"] {
