@@ -1,8 +1,14 @@
 //! What a cache does, in memory: through the macros and by hand.
 
+mod ahead;
 mod basics;
 mod cancel;
+mod context;
 mod flights;
+mod none;
+mod origin;
+mod stale;
+mod timeouts;
 mod writers;
 
 use std::sync::Arc;

@@ -6,18 +6,7 @@ use syn::parse::ParseStream;
 use syn::{Error, Ident, LitStr, Path, Result, Token};
 
 /// Options that a later version has.
-const LATER: &[&str] = &[
-    "tag",
-    "tags",
-    "stale",
-    "refresh_ahead",
-    "soft_timeout",
-    "hard_timeout",
-    "none_ttl",
-    "before",
-    "always",
-    "if",
-];
+const LATER: &[&str] = &["tag", "tags", "before", "always", "if"];
 
 /// Calls `option` with the name of each option; what follows the name is for it to read.
 pub(crate) fn each(

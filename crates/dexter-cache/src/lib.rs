@@ -233,6 +233,7 @@ pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
 pub use health::{Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
+pub use load::CacheContext;
 pub use pattern::KeyPattern;
 pub use policy::Policy;
 pub use stats::{Counts, Stats};

@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::shape::{CacheValue, Codec};
+use crate::shape::{CacheValue, Codec, Nothing};
 use crate::stats::{Event, PrefixId};
 use crate::target::Target;
 use crate::tier::Tier;
@@ -30,6 +30,8 @@ impl Cache {
     pub async fn get<T: CacheValue>(&self, key: &Key) -> Result<Option<T>, Error> {
         let prefix = PrefixId::of(key.prefix());
         let value = self.read(key, false, 0, Codec::<T>::JSON, prefix).await;
+        // A `None` that is remembered is nothing to whoever wants a value.
+        let value = value.flatten();
         self.0.counters.add(
             prefix,
             if value.is_some() {
@@ -61,7 +63,7 @@ impl Cache {
                         let values = keys.iter().zip(found).map(|(key, bytes)| {
                             // What is there may be what is just being removed.
                             let bytes = bytes.filter(|_| !inner.flights.is_covered(key))?;
-                            self.open(tier, &bytes, 0, codec, PrefixId::of(key.prefix()))
+                            self.open(tier, &bytes, 0, codec, PrefixId::of(key.prefix()))?
                         });
                         values.collect()
                     }
@@ -160,6 +162,7 @@ impl Cache {
         Ok(())
     }
 
+    /// The value under `key`, or the `None` that is remembered there. Never a stale one.
     pub(crate) async fn read<V>(
         &self,
         key: &Key,
@@ -167,7 +170,7 @@ impl Cache {
         version: u32,
         codec: Codec<V>,
         prefix: PrefixId,
-    ) -> Option<V>
+    ) -> Option<Option<V>>
     where
         V: Clone + Send + Sync + 'static,
     {
@@ -176,7 +179,13 @@ impl Cache {
             return None;
         }
         if let Some((value, _)) = inner.in_memory::<V>(key, local) {
-            return Some(value);
+            return Some(Some(value));
+        }
+        if let Some(held) = inner.kept_in_memory(key, local)
+            && held.is_fresh(inner.clock.coarse())
+            && held.value.is::<Nothing>()
+        {
+            return Some(None);
         }
         let tier = inner
             .tier
@@ -199,7 +208,7 @@ impl Cache {
         self.open(tier, &bytes, version, codec, prefix)
     }
 
-    /// The value in an envelope.
+    /// The fresh value in an envelope.
     fn open<V>(
         &self,
         tier: &Tier,
@@ -207,23 +216,18 @@ impl Cache {
         version: u32,
         codec: Codec<V>,
         prefix: PrefixId,
-    ) -> Option<V> {
+    ) -> Option<Option<V>> {
         let value = match wire::read(bytes, wire::fingerprint::<V>(version)) {
             Found::Lease { .. } => return None,
-            // Kept beyond its time only by the lease of a refresh.
-            Found::Value(entry)
-                if entry.leased_until.is_some()
-                    && entry.about.times.fresh_until <= tier.backend_ms() =>
-            {
-                return None;
-            }
+            Found::Value(entry) if !entry.is_fresh(tier.backend_ms()) => return None,
+            Found::Value(entry) if entry.nothing => return Some(None),
             Found::Value(entry) => codec.decode.and_then(|decode| decode(entry.payload).ok()),
             Found::Foreign => None,
         };
         if value.is_none() {
             self.0.counters.add(prefix, Event::Unusable);
         }
-        value
+        value.map(Some)
     }
 }
 
@@ -233,7 +237,7 @@ fn envelope<T: CacheValue>(
     life: std::time::Duration,
 ) -> Result<Vec<u8>, Error> {
     let about = tier.about(wire::fingerprint::<T>(0), life);
-    wire::value(fastrand::u128(..), &about, |out| {
+    wire::value(fastrand::u128(..), &about, None, |out| {
         serde_json::to_writer(out, value)
     })
     // The text of the error is the user's own, and may hold the value.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Flight, Landed, MAX_TURNS, Shard, Ticket, Turn, Waited};
+use super::{Flight, Landed, MAX_TURNS, Shard, Shared, Ticket, Turn, Waited};
 use crate::key::Key;
 
 impl Flight {
@@ -62,6 +62,16 @@ impl Ticket {
         self.flight.fenced.load(Ordering::Relaxed)
     }
 
+    /// Looks on without taking part: it does not keep the flight from ending.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer(Arc::clone(&self.flight))
+    }
+
+    /// Leaves something for those who cannot wait for the load.
+    pub(crate) fn leave_spare(&self, spare: Shared) {
+        let _ = self.flight.spare.set(spare);
+    }
+
     /// Runs `insert` unless a fence has marked the flight, in one step with that question.
     pub(crate) fn store(&self, insert: impl FnOnce(&Key)) -> bool {
         let _shard = self.flights.shard(&self.key);
@@ -80,6 +90,21 @@ impl Ticket {
                 entry.remove();
             }
         }
+    }
+}
+
+/// What can be seen of a flight from outside.
+pub(crate) struct Observer(Arc<Flight>);
+
+impl Observer {
+    /// Whether a fence has marked the flight. A removal that has returned before this is asked is seen.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.0.fenced.load(Ordering::Acquire)
+    }
+
+    /// What was [left](Ticket::leave_spare).
+    pub(crate) fn spare(&self) -> Option<&Shared> {
+        self.0.spare.get()
     }
 }
 

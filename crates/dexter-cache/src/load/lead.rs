@@ -7,30 +7,20 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::fill::{Fill, keep, keep_in_fallback};
-use crate::backend::memory::Held;
-use crate::call::Call;
+use super::context::{Chain, Wishes, with_context};
+use super::fill::{Fill, Stored, held, keep, keep_in_fallback};
+use super::find::Intent;
+use super::spare::{Place, Spare, leave, outlasts_outage};
+use crate::call::{Answer, Call};
 use crate::clock;
-use crate::flight::{Landed, Shared, Ticket, Turn};
-use crate::global::Mode;
-use crate::key::Key;
-use crate::policy::Policy;
-use crate::shape::Codec;
+use crate::flight::{Landed, Shared, Source, Ticket, Turn};
+use crate::policy::{Life, Policy};
+use crate::shape::{Codec, Nothing};
 use crate::stats::Event;
 use crate::telemetry::TARGET;
 use crate::tier::{Acquired, Lease, Look, Tier};
+use crate::ttl::Ttl;
 use crate::wire;
-
-tokio::task_local! {
-    /// The flights whose loads this task is running, innermost first.
-    static LOADING: Arc<Chain>;
-}
-
-pub(super) struct Chain {
-    pub(super) flight: usize,
-    pub(super) key: Key,
-    outer: Option<Arc<Chain>>,
-}
 
 /// The caller that loads, for itself and for all who follow.
 ///
@@ -40,22 +30,45 @@ pub(super) struct Lead<V> {
     /// `None` once the flight has ended.
     pub(super) turn: Option<Turn>,
     pub(super) lease: Option<Lease>,
+    /// What is there already.
+    spare: Option<Spare>,
+    /// This load, once it runs.
+    chain: Option<Arc<Chain>>,
+    intent: Intent,
     outer: Option<Arc<Chain>>,
     policy: Policy,
     codec: Codec<V>,
+}
+
+/// What a load that failed leaves to do.
+pub(super) enum Failed<V> {
+    /// Nothing: the error is the answer.
+    Ended(Answer),
+    /// The value that answers in its place.
+    Stale(V),
+    /// To [fall back](Lead::fall_back) on a value in the backend.
+    Ask(Box<Lead<V>>),
 }
 
 impl<V> Lead<V>
 where
     V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new(call: &Arc<Call>, turn: Turn, policy: Policy, codec: Codec<V>) -> Self {
-        let outer = LOADING.try_with(Arc::clone).ok();
+    pub(super) fn new(
+        call: &Arc<Call>,
+        turn: Turn,
+        intent: Intent,
+        policy: Policy,
+        codec: Codec<V>,
+    ) -> Self {
         Self {
             call: Arc::clone(call),
             turn: Some(turn),
             lease: None,
-            outer,
+            spare: None,
+            chain: None,
+            intent,
+            outer: Chain::current(),
             policy,
             codec,
         }
@@ -73,40 +86,64 @@ where
             .cloned()
     }
 
-    pub(super) fn turn(&self) -> &Turn {
-        self.turn
-            .as_ref()
-            .expect("it is taken only where the lead ends")
+    /// Remembers what is there: the load can see it, and may be answered for by it.
+    pub(super) fn found(&mut self, spare: Spare) {
+        leave(self.turn().ticket(), &spare);
+        self.spare = Some(spare);
     }
 
-    pub(super) async fn acquire(&self, tier: &Tier) -> Acquired<V> {
+    pub(super) fn has_spare(&self) -> bool {
+        self.spare.is_some()
+    }
+
+    /// What is there, if it is past its time and can answer for a load that takes too long.
+    pub(super) fn stale_spare(&self) -> Option<Spare> {
+        let now = self.call.cache.0.clock.now();
+        self.spare
+            .clone()
+            .filter(|spare| self.intent == Intent::Read && !spare.is_fresh(now))
+    }
+
+    pub(super) async fn acquire(
+        &self,
+        tier: &Tier,
+        (patience, stale_patience): (Duration, Duration),
+    ) -> Acquired<Option<V>> {
         let call = Arc::clone(&self.call);
-        let decode = self.codec.decode;
+        let (decode, nothing) = (self.codec.decode, call.traits.nothing);
         let look = Look {
             key: &call.key,
             fingerprint: wire::fingerprint::<V>(call.traits.version),
-            decode: &move |bytes| decode.and_then(|decode| decode(bytes).ok()),
+            decode: &move |entry| {
+                if entry.nothing {
+                    return nothing.then_some(None);
+                }
+                decode
+                    .and_then(|decode| decode(entry.payload).ok())
+                    .map(Some)
+            },
             token: self.turn().ticket().token(),
             leased: self.turn().ticket().leased(),
-            refresh: call.mode == Mode::Refresh,
-            // Half of it: those who follow this flight must not all give up when it does.
-            patience: call.cache.0.config.follow_timeout / 2,
-            unusable: &|| call.count(Event::Unusable),
+            intent: self.intent,
+            ahead: self.policy.refresh_ahead,
+            patience,
+            stale_patience,
+            unusable: &|| self.call.count(Event::Unusable),
         };
         tier.acquire(&look, &mut tier.budget()).await
     }
 
     /// Runs the load, renewing the lease while it runs.
-    pub(super) async fn drive<R>(&self, load: impl Future<Output = R>) -> R {
-        self.call.count(Event::Load);
+    pub(super) async fn drive<R>(&mut self, load: impl Future<Output = R>) -> R {
         let flight = self.turn().ticket().flight_id();
-        let chain = Arc::new(Chain {
-            flight,
-            key: self.call.key.clone(),
-            outer: self.outer.clone(),
-        });
-        let mut load = pin!(LOADING.scope(chain, load));
-        let Some(tier) = self.tier().filter(|_| self.lease.is_some()) else {
+        let present = self.spare.as_ref().map(Spare::present);
+        let chain = Chain::new(flight, self.call.key.clone(), self.outer.clone(), present);
+        self.chain = Some(Arc::clone(&chain));
+        let this = &*self;
+        let _permit = this.permit().await;
+        this.call.count(Event::Load);
+        let mut load = pin!(with_context(chain, load));
+        let Some((tier, lease)) = this.tier().zip(this.lease.as_ref()) else {
             return load.await;
         };
         let period = tier.config.lease_ttl / 3;
@@ -121,10 +158,10 @@ where
                 return Poll::Ready(result);
             }
             while tick.as_mut().poll(cx).is_ready() {
-                let (tier, key) = (Arc::clone(&tier), self.call.key.clone());
-                let token = self.turn().ticket().token();
-                let renew = async move { tier.renew(&key, token).await };
-                renewal = self.call.cache.0.background.spawn(renew).ok();
+                let (tier, key) = (Arc::clone(&tier), this.call.key.clone());
+                let (token, over) = (this.turn().ticket().token(), lease.over.clone());
+                let renew = async move { tier.renew(&key, token, over.as_deref()).await };
+                renewal = this.call.cache.0.background.spawn(renew).ok();
                 tick.as_mut().reset(tokio::time::Instant::now() + period);
             }
             Poll::Pending
@@ -132,54 +169,251 @@ where
         .await
     }
 
-    /// Ends the flight with a value: stores it in memory, or returns what has to be stored in the backend.
-    pub(super) fn land(mut self: Box<Self>, value: &V) -> Option<Fill> {
-        let turn = self.turn.take().expect("a flight ends once");
-        let life = self.policy.ttl.drawn(self.call.cache.0.config.jitter);
+    /// While the backend is away all loads that it would have saved come at once: so many run at a time, and others wait,
+    /// as long as a follower would. One within another does not: it would wait for itself.
+    async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         let inner = &self.call.cache.0;
-        let fresh_until = clock::after(inner.clock.now(), life);
-        let shared: Shared = Arc::new(value.clone());
+        let tier = inner.tier.as_ref()?;
+        if tier.is_trusted() || self.call.traits.local || self.outer.is_some() {
+            return None;
+        }
+        let permit = inner.loads_while_away.acquire();
+        let permit = match inner.loads_while_away.try_acquire() {
+            Ok(permit) => return Some(permit),
+            Err(_) => tokio::time::timeout(inner.config.follow_timeout, permit).await,
+        };
+        permit.ok()?.ok()
+    }
+
+    /// Ends the flight with a value, or with a `None` that is remembered: stores it in memory, or returns what has to be
+    /// stored in the backend. The answer lives for the time that is returned.
+    pub(super) fn land(self: Box<Self>, value: Option<&V>) -> (Duration, Option<Fill>) {
+        let ttl = self.policy.ttl;
+        self.land_for(ttl, value)
+    }
+
+    /// Ends the flight with a `None`, which `shared` hands to the followers where it is not remembered.
+    pub(super) fn land_nothing(
+        mut self: Box<Self>,
+        shared: Option<Shared>,
+    ) -> (Duration, Option<Fill>) {
+        if let Some(ttl) = self.policy.none_ttl {
+            return self.land_for(ttl, None);
+        }
+        let now = self.call.cache.0.clock.now();
+        let stale = self.spare.take().filter(|spare| !spare.is_fresh(now));
+        if let Some(spare) = stale {
+            self.drop_stale(&spare);
+        }
+        self.end(shared);
+        (Duration::ZERO, None)
+    }
+
+    fn land_for(mut self: Box<Self>, ttl: Ttl, value: Option<&V>) -> (Duration, Option<Fill>) {
+        let turn = self.turn.take().expect("a flight ends once");
+        let inner = &self.call.cache.0;
+        let wishes = self
+            .chain
+            .take()
+            .map_or_else(Wishes::default, |chain| chain.take_wishes());
+        // What the loader labels its value with, beside what the function says.
+        drop(wishes.tags);
+        let mut life = Life::NONE;
+        if !wishes.do_not_store {
+            life = self
+                .policy
+                .life(wishes.ttl.unwrap_or(ttl), inner.config.jitter);
+        }
+        if value.is_none() {
+            // A `None` is no value to fall back on.
+            life = life.within(life.fresh);
+        }
+        let shared: Shared = match value {
+            Some(value) => Arc::new(value.clone()),
+            None => Arc::new(Nothing),
+        };
+        let stored = Stored {
+            value: shared,
+            life,
+            etag: wishes.etag,
+        };
         let landed = Landed::Value {
-            value: Arc::clone(&shared),
-            fresh_until,
-            loaded: true,
+            value: Arc::clone(&stored.value),
+            fresh_until: clock::after(inner.clock.now(), life.fresh),
+            source: Source::Loaded,
         };
         let Some(tier) = self.tier() else {
-            let stored = !life.is_zero()
+            let kept = !life.fresh.is_zero()
                 && keep(&self.call, turn.ticket(), |key| {
                     inner
                         .memory
-                        .insert(key, Held::new(shared, fresh_until), None)
+                        .insert(key, held(stored, inner.clock.now()), None)
                 });
-            self.call
-                .answered(if stored { life } else { Duration::ZERO });
             drop(turn.land(landed));
-            return None;
+            return (if kept { life.fresh } else { Duration::ZERO }, None);
         };
-        let lease = self.lease.take().filter(|_| !life.is_zero());
-        let Some((lease, bytes)) = lease.zip(self.encode(value, &tier, life)) else {
-            let life = keep_in_fallback(&self.call, turn.ticket(), &tier, shared, life);
-            self.call.answered(life);
+        let lease = self.lease.take().filter(|_| !life.fresh.is_zero());
+        let Some((lease, bytes)) = lease.zip(self.encode(value, &tier, &stored)) else {
+            let left = keep_in_fallback(&self.call, turn.ticket(), &tier, stored);
             self.release(turn.ticket());
             drop(turn.land(landed));
-            return None;
+            return (left, None);
         };
-        self.call.answered(life);
-        Some(Fill {
+        let fill = Fill {
             call: Arc::clone(&self.call),
             arrival: turn.land(landed),
             tier,
             lease,
             bytes,
-            life,
-            shared,
-        })
+            stored,
+        };
+        (life.fresh, Some(fill))
+    }
+
+    /// Ends the flight of a load that failed, unless the backend has to be asked whether a stale value may answer.
+    pub(super) fn fail(mut self: Box<Self>, shared: Option<Shared>) -> Failed<V> {
+        self.call.count(Event::LoadFailed);
+        let inner = &self.call.cache.0;
+        let spare = self
+            .spare
+            .as_ref()
+            .filter(|spare| self.intent != Intent::Refresh && spare.is_kept(inner.clock.now()));
+        match spare.map(|spare| spare.place) {
+            Some(Place::Backend { .. }) if !self.turn().ticket().is_fenced() => {
+                return Failed::Ask(self);
+            }
+            Some(Place::Memory) => {
+                let spare = self.put_off_in_memory();
+                if let Some((spare, value)) = spare.and_then(|spare| {
+                    let value = spare.value::<V>()?;
+                    Some((spare, value))
+                }) {
+                    let turn = self.turn.take().expect("a flight ends once");
+                    self.release(turn.ticket());
+                    drop(turn.land(self.fallen_back(&spare)));
+                    return Failed::Stale(value);
+                }
+            }
+            _ => {}
+        }
+        self.end(shared);
+        Failed::Ended(Answer::Loaded(Duration::ZERO))
+    }
+
+    /// Falls back on the value in the backend, if it is still there, and puts the next load off for every process.
+    pub(super) async fn fall_back(mut self: Box<Self>, shared: Option<Shared>) -> Option<V> {
+        let inner = &self.call.cache.0;
+        let (Some(tier), Some(spare)) = (self.tier(), self.spare.take()) else {
+            self.end(shared);
+            return None;
+        };
+        let Place::Backend { token, read_at } = spare.place else {
+            unreachable!("what is in memory is fallen back on at once");
+        };
+        let (key, throttle) = (&self.call.key, self.throttle());
+        let put_off = match &self.lease {
+            Some(lease) => tier.put_off(key, lease, token, throttle).await,
+            None => tier.still_holds(key, token).await,
+        };
+        let there = match put_off {
+            Ok(there) => there,
+            Err(_) => outlasts_outage(&self.call, read_at),
+        };
+        let ticket = self.turn().ticket();
+        if !there || ticket.is_fenced() {
+            self.end(shared);
+            return None;
+        }
+        // Whether the mark was written or not, a lease over a value ends by itself.
+        ticket.leased().store(false, Ordering::Relaxed);
+        if !tier.is_trusted() {
+            let life = Life {
+                fresh: Duration::ZERO,
+                stale: Duration::from_nanos(
+                    clock::after(read_at, tier.config.fallback_ttl)
+                        .min(spare.kept_until())
+                        .saturating_sub(inner.clock.now()),
+                ),
+                ahead: None,
+            };
+            let stored = Stored {
+                value: Arc::clone(&spare.value),
+                life,
+                etag: None,
+            };
+            keep_in_fallback(&self.call, ticket, &tier, stored);
+            drop(self.put_off_in_memory());
+        }
+        let turn = self.turn.take().expect("a flight ends once");
+        drop(turn.land(self.fallen_back(&spare)));
+        spare.value()
+    }
+
+    /// As [`fall_back`](Self::fall_back), for an error that cannot wait for the answer of the backend: a removal by another
+    /// process while the load ran is not seen.
+    pub(super) fn fall_back_unasked(mut self: Box<Self>) -> Option<V> {
+        let spare = self
+            .spare
+            .take()
+            .filter(|_| !self.turn().ticket().is_fenced());
+        let Some((spare, tier)) = spare.zip(self.tier()) else {
+            self.end(None);
+            return None;
+        };
+        let Place::Backend { token, .. } = spare.place else {
+            unreachable!("what is in memory is fallen back on at once");
+        };
+        let turn = self.turn.take().expect("a flight ends once");
+        turn.ticket().leased().store(false, Ordering::Relaxed);
+        if let Some(lease) = self.lease.take() {
+            let (key, throttle) = (self.call.key.clone(), self.throttle());
+            let put_off = async move {
+                let _ = tier.put_off(&key, &lease, token, throttle).await;
+            };
+            drop(self.call.cache.0.background.spawn(put_off));
+        }
+        drop(turn.land(self.fallen_back(&spare)));
+        spare.value()
+    }
+
+    /// A load has said that there is nothing now.
+    fn drop_stale(&mut self, spare: &Spare) {
+        let inner = &self.call.cache.0;
+        let lease = self.lease.take();
+        let turn = self.turn.as_ref().expect("the flight has not ended");
+        let ticket = turn.ticket();
+        if let Place::Memory = spare.place {
+            let mut dropped = None;
+            ticket.store(|key| {
+                if let Some(memory) = inner.serving_memory(self.call.traits.local) {
+                    dropped = memory.get_kept(key);
+                    memory.remove(key);
+                }
+            });
+            // Not under the lock: to drop a value is code of the user.
+            drop(dropped);
+        }
+        if let (Some(tier), Some(lease)) = (self.tier(), lease)
+            && ticket.leased().swap(false, Ordering::Relaxed)
+        {
+            let (key, token) = (self.call.key.clone(), ticket.token());
+            let drop_stale = async move { tier.drop_stale(&key, &lease, token).await };
+            drop(inner.background.spawn(drop_stale));
+        }
+    }
+
+    /// What followers of a load that failed get.
+    fn fallen_back(&self, spare: &Spare) -> Landed {
+        let fresh = spare.is_fresh(self.call.cache.0.clock.now());
+        Landed::Value {
+            value: Arc::clone(&spare.value),
+            fresh_until: spare.fresh_until(),
+            source: if fresh { Source::Found } else { Source::Stale },
+        }
     }
 
     /// Ends the flight without a value: with an outcome that followers share, or by letting them load.
-    pub(super) fn fail(mut self: Box<Self>, outcome: Option<Shared>) {
-        self.call.count(Event::LoadFailed);
-        self.call.answered(Duration::ZERO);
+    fn end(mut self: Box<Self>, outcome: Option<Shared>) {
         let turn = self.turn.take().expect("a flight ends once");
         if let Some(outcome) = outcome {
             self.release(turn.ticket());
@@ -191,10 +425,17 @@ where
     }
 
     /// The envelope, unless the value cannot be encoded or is too large.
-    fn encode(&self, value: &V, tier: &Tier, life: Duration) -> Option<Vec<u8>> {
+    fn encode(&self, value: Option<&V>, tier: &Tier, stored: &Stored) -> Option<Vec<u8>> {
         let encode = self.codec.encode?;
-        let about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life);
-        let encoded = wire::value(fastrand::u128(..), &about, |out| encode(value, out));
+        let life = stored.life;
+        let mut about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life.fresh);
+        let stale = u64::try_from(life.stale.as_millis()).unwrap_or(u64::MAX);
+        about.times.kept_until = about.times.fresh_until.saturating_add(stale);
+        let Some(value) = value else {
+            return Some(wire::nothing(fastrand::u128(..), &about));
+        };
+        let etag = stored.etag.as_deref();
+        let encoded = wire::value(fastrand::u128(..), &about, etag, |out| encode(value, out));
         // The text of the error is the user's own, and may hold the value.
         let Ok(bytes) = encoded else {
             self.call.count(Event::NotEncoded);
@@ -219,6 +460,34 @@ where
 }
 
 impl<V> Lead<V> {
+    pub(super) fn turn(&self) -> &Turn {
+        self.turn
+            .as_ref()
+            .expect("it is taken only where the lead ends")
+    }
+
+    /// The stale value in memory, if it is still there, and the next load put off: in one step with what fences do.
+    fn put_off_in_memory(&self) -> Option<Spare> {
+        let inner = &self.call.cache.0;
+        let until = clock::after(inner.clock.now(), self.throttle());
+        let mut spare = None;
+        self.turn().ticket().store(|key| {
+            if let Some(held) = inner.kept_in_memory(key, self.call.traits.local) {
+                if let Some(extra) = &held.extra {
+                    extra.put_off(until);
+                }
+                spare = Some(Spare::in_memory(&held));
+            }
+        });
+        spare
+    }
+
+    fn throttle(&self) -> Duration {
+        self.policy
+            .throttle
+            .unwrap_or(self.call.cache.0.config.throttle)
+    }
+
     /// Gives the lease of this flight back, if it may have taken one.
     pub(super) fn release(&self, ticket: &Ticket) {
         if !ticket.leased().swap(false, Ordering::Relaxed) {
@@ -235,18 +504,13 @@ impl<V> Lead<V> {
 
 impl<V> Drop for Lead<V> {
     fn drop(&mut self) {
-        if self.turn.is_some() && std::thread::panicking() {
-            self.call.count(Event::LoadFailed);
+        if self.turn.is_none() || !std::thread::panicking() {
+            return;
+        }
+        self.call.count(Event::LoadFailed);
+        // Nobody saw the panic of a refresh ahead: without a pause every hit would begin the next one.
+        if self.intent == Intent::Ahead {
+            drop(self.put_off_in_memory());
         }
     }
-}
-
-/// Whether a load that this task is running is one of these.
-pub(super) fn is_loading(which: impl Fn(&Chain) -> bool) -> bool {
-    LOADING
-        .try_with(|chain| {
-            std::iter::successors(Some(chain), |chain| chain.outer.as_ref())
-                .any(|chain| which(chain))
-        })
-        .unwrap_or(false)
 }

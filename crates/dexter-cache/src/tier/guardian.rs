@@ -112,6 +112,14 @@ impl Tier {
     async fn recover(&self) -> Result<(), Error> {
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
+        if let Some(limit) = self.config.slow_after {
+            // Once more: the first one may have made the connection.
+            let asked = Instant::now();
+            deadline(PING_DEADLINE, self.backend.ping()).await?;
+            if asked.elapsed() > limit {
+                return Err(self.errors.slow.clone());
+            }
+        }
         self.remind(&pong).await?;
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
         let mut replayed = 0;

@@ -1,12 +1,25 @@
 //! Loads that are single, and fenced, across processes: the value key itself carries the lease.
 //!
-//! A key is absent, holds a lease, or holds a value; each step from one to the next is a compare-and-set. Whatever
-//! removes the key (by name, by pattern, by anybody) removes the lease with it, so a load that began before a removal
-//! can never store what it brings: its last compare-and-set finds nothing to replace. After "Scaling Memcache at
-//! Facebook" (Nishtala et al., NSDI 2013), §3.2.1, with the lease in the place of the value.
+//! Each step from one state of a key to the next is a compare-and-set on the front of what lies there:
+//!
+//! ```text
+//! absent, garbage, gone ──► lease ──────────────────────────────► value
+//! stale, or fresh and refreshed ──► the same value, leased ─────► value
+//!                                     ├─ the load failed ───────► the same value, failed: nobody tries before a time
+//!                                     └─ it came to nothing ────► the same value
+//! ```
+//!
+//! Whatever removes the key (by name, by pattern, by anybody) removes the lease with it, so a load that began before a
+//! removal can never store what it brings: its last compare-and-set finds nothing to replace. Nor is a value that was
+//! removed meanwhile fallen back on: marking it as failed finds nothing either. After "Scaling Memcache at Facebook"
+//! (Nishtala et al., NSDI 2013), §3.2.1, with the lease in the place of the value.
+//!
+//! A value is *fresh* before `fresh_until`, *stale* before `kept_until`, *gone* after that, whatever the backend still
+//! holds: a lease may keep an entry beyond its time, so that the load finds it, and nobody reads it then.
 //!
 //! A hit is one command. A miss is three: read, take the lease, store.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,12 +31,10 @@ use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::target::Target;
-use crate::wire::{self, Found, Stamp, Times};
+use crate::wire::{self, Entry, Found, Mark, Stamp};
 
 /// How often a compare-and-set may lose to another process before the caller loads without a lease.
 const ATTEMPTS: usize = 4;
-/// For how many times the life of a lease an entry is kept whose refresh is under way.
-const REFRESH_LEASES: u32 = 6;
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// How long the mark lives that replaces a lease given back.
@@ -34,6 +45,15 @@ const RELEASED: Duration = Duration::from_millis(1);
 pub(crate) struct Lease {
     /// What has to lie under the key for the store to succeed; `None` where the backend cannot compare.
     stamp: Option<Stamp>,
+    /// The value that the lease is written into.
+    pub(crate) over: Option<Arc<Over>>,
+}
+
+/// A value with a lease in its header.
+#[derive(Debug)]
+pub(crate) struct Over {
+    bytes: Bytes,
+    kept_until: u64,
 }
 
 impl Lease {
@@ -45,33 +65,102 @@ impl Lease {
 
 /// What a look at the backend came to.
 pub(crate) enum Acquired<T> {
-    /// A usable value, and for how long it is fresh.
-    Value(T, Duration),
-    /// Nothing usable; this caller loads and may store.
-    Lease(Lease),
+    /// A fresh value.
+    Value(Seen<T>),
+    /// A value that answers although it is stale: a load has just failed, or somebody else's takes too long.
+    Stale(Seen<T>),
+    /// This caller loads and may store; with what is there to fall back on, or to replace.
+    Lease(Lease, Option<Seen<T>>),
     /// This caller loads and must not store: the backend is away, or somebody else loads and takes too long.
     Alone,
 }
+
+/// A value as it lies in the backend.
+pub(crate) struct Seen<T> {
+    pub(crate) value: T,
+    /// For how long it is fresh.
+    pub(crate) left: Duration,
+    /// For how long it can be fallen back on.
+    pub(crate) kept: Duration,
+    /// Whether it is time to refresh it ahead.
+    pub(crate) due: bool,
+    pub(crate) etag: Option<Box<str>>,
+    /// Names the write, or the lease that was written into it.
+    pub(crate) token: u128,
+}
+
+/// What a look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// To read, or to load what cannot be read.
+    Read,
+    /// To load anew, whatever is there.
+    Refresh,
+    /// To load anew what is due and not being loaded, without waiting.
+    Ahead,
+}
+
+/// Turns an entry into a value, if it is one.
+pub(crate) type Decode<'a, T> = &'a (dyn Fn(&Entry<'_>) -> Option<T> + Send + Sync);
 
 /// How a look-up is done.
 pub(crate) struct Look<'a, T> {
     pub(crate) key: &'a Key,
     pub(crate) fingerprint: u64,
-    pub(crate) decode: &'a (dyn Fn(&[u8]) -> Option<T> + Send + Sync),
+    pub(crate) decode: Decode<'a, T>,
     /// The token of the flight: a lease that bears it is this flight's own, taken by a caller that was cancelled.
     pub(crate) token: u128,
     /// Set before a lease is asked for.
     pub(crate) leased: &'a AtomicBool,
-    /// A refresh does not read: it takes the lease over whatever is there.
-    pub(crate) refresh: bool,
+    pub(crate) intent: Intent,
+    /// From which part of its life a value is due.
+    pub(crate) ahead: Option<f64>,
+    /// How long to wait for somebody else's load.
     pub(crate) patience: Duration,
+    /// The same, where there is a stale value to answer with.
+    pub(crate) stale_patience: Duration,
     /// Called once for each thing found that cannot be used.
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
 }
 
+impl<T> Look<'_, T> {
+    fn seen(&self, entry: &Entry<'_>, now: u64) -> Option<Seen<T>> {
+        let value = (self.decode)(entry)?;
+        let times = entry.about.times;
+        let left = |until: u64| Duration::from_millis(until.saturating_sub(now));
+        Some(Seen {
+            value,
+            left: left(times.fresh_until),
+            kept: left(times.kept_until.max(times.fresh_until)),
+            due: entry.mark.is_none_or(|mark| !mark.holds(now)) && self.is_due(entry, now),
+            etag: entry.etag.map(Into::into),
+            token: entry.token,
+        })
+    }
+
+    /// `refresh_ahead` as a moment: a part of the life that was drawn when the value was stored.
+    fn is_due(&self, entry: &Entry<'_>, now: u64) -> bool {
+        let times = entry.about.times;
+        self.ahead.is_some_and(|part| {
+            let life = Duration::from_millis(times.fresh_until.saturating_sub(times.created));
+            Duration::from_millis(now.saturating_sub(times.created)).as_secs_f64()
+                >= life.as_secs_f64() * part
+        })
+    }
+}
+
+impl Mark {
+    fn holds(self, now: u64) -> bool {
+        match self {
+            Self::Leased(until) | Self::Failed(until) => now < until,
+        }
+    }
+}
+
 enum Step<T> {
     Done(Acquired<T>),
-    Wait,
+    /// Somebody else loads; this is the stale value that is there meanwhile.
+    Wait(Option<Bytes>),
     Again,
 }
 
@@ -92,18 +181,34 @@ impl Tier {
             match step {
                 Step::Done(acquired) => return acquired,
                 Step::Again => lost += 1,
-                Step::Wait => {
-                    if begun.elapsed() >= look.patience {
-                        return Acquired::Alone;
+                Step::Wait(_) if look.intent == Intent::Ahead => return Acquired::Alone,
+                Step::Wait(stale) => {
+                    let patience = if stale.is_some() {
+                        look.stale_patience.min(look.patience)
+                    } else {
+                        look.patience
+                    };
+                    let waited = begun.elapsed();
+                    if waited >= patience {
+                        return self.out_of_patience(look, stale);
                     }
                     // A backend that answers is not what the budget is about: waiting has a bound of its own.
                     budget.0 = left;
-                    sleep(poll.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+                    let pause = poll.mul_f64(0.75 + fastrand::f64() / 2.0);
+                    sleep(pause.min(patience - waited)).await;
                     poll = (poll * 2).min(LONGEST_POLL);
                 }
             }
         }
         Acquired::Alone
+    }
+
+    fn out_of_patience<T>(&self, look: &Look<'_, T>, stale: Option<Bytes>) -> Acquired<T> {
+        let seen = stale.and_then(|bytes| match wire::read(&bytes, look.fingerprint) {
+            Found::Value(entry) => look.seen(&entry, self.backend_ms()),
+            _ => None,
+        });
+        seen.map_or(Acquired::Alone, Acquired::Stale)
     }
 
     async fn step<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Result<Step<T>, Error> {
@@ -123,8 +228,12 @@ impl Tier {
         look: &Look<'_, T>,
         budget: &mut Budget,
     ) -> Result<Step<T>, Error> {
+        if look.intent == Intent::Ahead {
+            // It was removed, or is gone: whoever asks for it next loads it.
+            return Ok(Step::Done(Acquired::Alone));
+        }
         if !self.compares() {
-            return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
+            return Ok(Step::Done(uncompared(None)));
         }
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
@@ -133,7 +242,7 @@ impl Tier {
             .set(look.key, bytes, self.config.lease_ttl, When::Absent, budget)
             .await?
         {
-            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
+            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease::plain(stamp), None))),
             // Somebody was faster. Their value may be there already.
             SetOutcome::Refused(Some(bytes)) => self.step_over(look, bytes, budget).await,
             SetOutcome::Refused(None) => Ok(Step::Again),
@@ -147,40 +256,78 @@ impl Tier {
         budget: &mut Budget,
     ) -> Result<Step<T>, Error> {
         match wire::read(&bytes, look.fingerprint) {
-            // Kept beyond its time only by the lease of a refresh.
-            Found::Value(entry)
-                if !look.refresh
-                    && entry.leased_until.is_some()
-                    && entry.about.times.fresh_until <= self.backend_ms() =>
-            {
-                Ok(Step::Wait)
-            }
-            Found::Value(entry) if !look.refresh => {
-                let times = entry.about.times;
-                if let Some(value) = (look.decode)(entry.payload) {
-                    self.note(look.key);
-                    look.leased.store(false, Ordering::Relaxed);
-                    let left =
-                        Duration::from_millis(times.fresh_until.saturating_sub(self.backend_ms()));
-                    return Ok(Step::Done(Acquired::Value(value, left)));
-                }
-                (look.unusable)();
-                self.take_over(look, &bytes, None, budget).await
-            }
-            Found::Value(entry) => {
-                let times = entry.about.times;
-                self.take_over(look, &bytes, Some(times), budget).await
-            }
+            Found::Value(entry) => self.step_value(look, &bytes, &entry, budget).await,
             Found::Lease { token } if token == look.token => {
-                Ok(Step::Done(Acquired::Lease(Lease {
-                    stamp: Some(stamp_of(&bytes)),
-                })))
+                let lease = Lease::plain(stamp_of(&bytes));
+                Ok(Step::Done(Acquired::Lease(lease, None)))
             }
-            Found::Lease { .. } if !look.refresh => Ok(Step::Wait),
+            Found::Lease { .. } if look.intent != Intent::Refresh => Ok(Step::Wait(None)),
             Found::Lease { .. } => self.take_over(look, &bytes, None, budget).await,
             Found::Foreign => {
                 (look.unusable)();
                 self.take_over(look, &bytes, None, budget).await
+            }
+        }
+    }
+
+    async fn step_value<T>(
+        &self,
+        look: &Look<'_, T>,
+        bytes: &Bytes,
+        entry: &Entry<'_>,
+        budget: &mut Budget,
+    ) -> Result<Step<T>, Error> {
+        let now = self.backend_ms();
+        let fresh = entry.is_fresh(now);
+        let kept = fresh || now < entry.about.times.kept_until;
+        let mark = entry.mark.filter(|mark| mark.holds(now));
+        if let (Some(Mark::Leased(_)), true) = (mark, entry.token == look.token) {
+            // Taken by a caller of this flight that was cancelled.
+            let lease = Lease::over(bytes, entry);
+            let seen = look.seen(entry, now).filter(|_| kept);
+            return Ok(Step::Done(Acquired::Lease(lease, seen)));
+        }
+        if !kept {
+            return match mark {
+                Some(Mark::Leased(_)) if look.intent != Intent::Refresh => Ok(Step::Wait(None)),
+                _ => self.take_over(look, bytes, None, budget).await,
+            };
+        }
+        if look.intent == Intent::Refresh {
+            return self
+                .take_over(look, bytes, Some((entry, now)), budget)
+                .await;
+        }
+        if look.intent == Intent::Ahead && mark.is_some() {
+            return Ok(Step::Done(Acquired::Alone));
+        }
+        if fresh {
+            let Some(seen) = look.seen(entry, now) else {
+                (look.unusable)();
+                return self.take_over(look, bytes, None, budget).await;
+            };
+            if look.intent == Intent::Ahead && seen.due {
+                return self
+                    .take_over(look, bytes, Some((entry, now)), budget)
+                    .await;
+            }
+            self.note(look.key);
+            look.leased.store(false, Ordering::Relaxed);
+            return Ok(Step::Done(Acquired::Value(seen)));
+        }
+        match mark {
+            Some(Mark::Failed(_)) => {
+                if let Some(seen) = look.seen(entry, now) {
+                    look.leased.store(false, Ordering::Relaxed);
+                    return Ok(Step::Done(Acquired::Stale(seen)));
+                }
+                (look.unusable)();
+                self.take_over(look, bytes, None, budget).await
+            }
+            Some(Mark::Leased(_)) => Ok(Step::Wait(Some(bytes.clone()))),
+            None => {
+                self.take_over(look, bytes, Some((entry, now)), budget)
+                    .await
             }
         }
     }
@@ -191,22 +338,28 @@ impl Tier {
         &self,
         look: &Look<'_, T>,
         found: &[u8],
-        keep: Option<Times>,
+        keep: Option<(&Entry<'_>, u64)>,
         budget: &mut Budget,
     ) -> Result<Step<T>, Error> {
+        let seen = keep.and_then(|(entry, now)| look.seen(entry, now));
         if !self.compares() {
-            return Ok(Step::Done(Acquired::Lease(Lease { stamp: None })));
+            return Ok(Step::Done(uncompared(seen)));
         }
         let now = self.backend_ms();
         let until = now.saturating_add(millis(self.config.lease_ttl));
-        let kept = keep.and_then(|times| {
-            let left = Duration::from_millis(times.kept_until.saturating_sub(now));
-            // It has to outlive the load: a lease in a header is not renewed.
-            let left = left.max(self.config.lease_ttl.saturating_mul(REFRESH_LEASES));
-            wire::leased(found, look.token, until).map(|bytes| (bytes, left))
+        let kept = keep.and_then(|(entry, _)| {
+            let bytes = Bytes::from(wire::leased(found, look.token, until)?);
+            let kept_until = entry.about.times.kept_until;
+            Some(Arc::new(Over { bytes, kept_until }))
         });
-        let (bytes, ttl) =
-            kept.unwrap_or_else(|| (wire::lease(look.token, now, until), self.config.lease_ttl));
+        let (bytes, ttl) = match &kept {
+            // It has to outlive the load, which renews it.
+            Some(over) => (
+                over.bytes.to_vec(),
+                over.left(now).max(self.config.lease_ttl),
+            ),
+            None => (wire::lease(look.token, now, until), self.config.lease_ttl),
+        };
         let stamp = stamp_of(&bytes);
         look.leased.store(true, Ordering::Relaxed);
         match self
@@ -219,7 +372,15 @@ impl Tier {
             )
             .await?
         {
-            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease { stamp: Some(stamp) }))),
+            SetOutcome::Stored => {
+                let seen = seen.map(|seen| Seen {
+                    token: look.token,
+                    ..seen
+                });
+                let stamp = Some(stamp);
+                let lease = Lease { stamp, over: kept };
+                Ok(Step::Done(Acquired::Lease(lease, seen)))
+            }
             SetOutcome::Refused(_) => Ok(Step::Again),
         }
     }
@@ -255,17 +416,98 @@ impl Tier {
         }
     }
 
-    /// Lets others load: this load brought nothing to store.
+    /// Lets others load: this load brought nothing to store. A value that the lease was written into stays.
     pub(crate) async fn release(&self, key: &Key, token: u128) {
-        if self.rewrite(key, token, RELEASED).await.is_err() {
-            self.abandon(key).await;
+        match self.rewrite(key, token, RELEASED).await {
+            Ok(SetOutcome::Stored) => {}
+            Ok(SetOutcome::Refused(_)) => {
+                // Not done, the lease ends by itself, and the value can be read all the while.
+                let _ = self.unmark(key, token).await;
+            }
+            Err(_) => self.abandon(key).await,
         }
     }
 
+    /// Takes the lease out of the header of a value.
+    async fn unmark(&self, key: &Key, token: u128) -> Result<(), Error> {
+        let budget = &mut self.budget();
+        let Some(bytes) = self.get(key, budget).await? else {
+            return Ok(());
+        };
+        let Some((kept_until, marked)) = wire::leased_by(&bytes, token) else {
+            return Ok(());
+        };
+        let left = Duration::from_millis(kept_until.saturating_sub(self.backend_ms()));
+        self.set(
+            key,
+            marked,
+            left.max(RELEASED),
+            When::Matches(wire::stamp(&bytes)),
+            budget,
+        )
+        .await
+        .map(drop)
+    }
+
     /// Holds the lease for another while.
-    pub(crate) async fn renew(&self, key: &Key, token: u128) {
+    pub(crate) async fn renew(&self, key: &Key, token: u128, over: Option<&Over>) {
         // Not done, the lease ends by itself.
-        let _ = self.rewrite(key, token, self.config.lease_ttl).await;
+        let Some(over) = over else {
+            let _ = self.rewrite(key, token, self.config.lease_ttl).await;
+            return;
+        };
+        let now = self.backend_ms();
+        let until = now.saturating_add(millis(self.config.lease_ttl));
+        let left = over.left(now).max(self.config.lease_ttl);
+        // The stamp stays as it is: what it names is the lease.
+        if let Some(bytes) = wire::leased(&over.bytes, token, until) {
+            let when = When::Matches(wire::stamp(&over.bytes));
+            let _ = self.set(key, bytes, left, when, &mut self.budget()).await;
+        }
+    }
+
+    /// Puts the next load off: this one has failed. `false` if the value that the lease was written into is gone, or is
+    /// no longer to be fallen back on.
+    pub(crate) async fn put_off(
+        &self,
+        key: &Key,
+        lease: &Lease,
+        token: u128,
+        throttle: Duration,
+    ) -> Result<bool, Error> {
+        let (Some(stamp), Some(over)) = (&lease.stamp, &lease.over) else {
+            return self.still_holds(key, token).await;
+        };
+        let now = self.backend_ms();
+        let left = over.left(now);
+        let until = now.saturating_add(millis(throttle));
+        let Some(bytes) = wire::failed(&over.bytes, token, until).filter(|_| !left.is_zero())
+        else {
+            self.release(key, token).await;
+            return Ok(false);
+        };
+        let when = When::Matches(stamp);
+        let outcome = self.set(key, bytes, left, when, &mut self.budget()).await?;
+        Ok(outcome == SetOutcome::Stored)
+    }
+
+    /// Whether what lies under the key is still the write, or the lease, that `token` names.
+    pub(crate) async fn still_holds(&self, key: &Key, token: u128) -> Result<bool, Error> {
+        let bytes = self.get(key, &mut self.budget()).await?;
+        Ok(bytes.is_some_and(|bytes| wire::is_named(&bytes, token)))
+    }
+
+    /// Lets go of a stale value in whose place there is nothing now, together with the lease in it.
+    pub(crate) async fn drop_stale(&self, key: &Key, lease: &Lease, token: u128) {
+        let Some(stamp) = lease.stamp.as_ref().filter(|_| lease.over.is_some()) else {
+            return self.release(key, token).await;
+        };
+        let bytes = self.lease_bytes(token);
+        let when = When::Matches(stamp);
+        let budget = &mut self.budget();
+        if self.set(key, bytes, RELEASED, when, budget).await.is_err() {
+            self.abandon(key).await;
+        }
     }
 
     /// Lets go of a lease that could neither be filled nor given back: the backend is full, or away. The key is removed,
@@ -293,17 +535,14 @@ impl Tier {
         }
     }
 
-    /// A lease in the header of a value needs neither: nobody waits for it, and the value goes by its own TTL. Its
-    /// stamp differs, so that nothing is written then.
-    async fn rewrite(&self, key: &Key, token: u128, ttl: Duration) -> Result<(), Error> {
+    async fn rewrite(&self, key: &Key, token: u128, ttl: Duration) -> Result<SetOutcome, Error> {
         if !self.compares() {
-            return Ok(());
+            return Ok(SetOutcome::Stored);
         }
         let bytes = self.lease_bytes(token);
         let stamp = stamp_of(&bytes);
         self.set(key, bytes, ttl, When::Matches(&stamp), &mut self.budget())
             .await
-            .map(drop)
     }
 
     fn lease_bytes(&self, token: u128) -> Vec<u8> {
@@ -314,6 +553,40 @@ impl Tier {
             now.saturating_add(millis(self.config.lease_ttl)),
         )
     }
+}
+
+impl Lease {
+    fn plain(stamp: Stamp) -> Self {
+        Self {
+            stamp: Some(stamp),
+            over: None,
+        }
+    }
+
+    fn over(bytes: &Bytes, entry: &Entry<'_>) -> Self {
+        Self {
+            stamp: Some(stamp_of(bytes)),
+            over: Some(Arc::new(Over {
+                bytes: bytes.clone(),
+                kept_until: entry.about.times.kept_until,
+            })),
+        }
+    }
+}
+
+impl Over {
+    fn left(&self, now: u64) -> Duration {
+        Duration::from_millis(self.kept_until.saturating_sub(now))
+    }
+}
+
+/// The lease of a backend that cannot compare.
+fn uncompared<T>(seen: Option<Seen<T>>) -> Acquired<T> {
+    let lease = Lease {
+        stamp: None,
+        over: None,
+    };
+    Acquired::Lease(lease, seen)
 }
 
 fn stamp_of(envelope: &[u8]) -> Stamp {

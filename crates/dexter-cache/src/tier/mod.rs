@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::breaker::Breaker;
 use self::journal::Journal;
-pub(crate) use self::lease::{Acquired, Lease, Look};
+pub(crate) use self::lease::{Acquired, Intent, Lease, Look, Seen};
 use self::server::Server;
 use self::sweep::Sweeps;
 use self::used::UsedPrefixes;
@@ -53,6 +53,7 @@ pub(crate) struct TierConfig {
     pub(crate) lease_ttl: Duration,
     pub(crate) max_value: usize,
     pub(crate) trust_snapshot: bool,
+    pub(crate) slow_after: Option<Duration>,
     /// What time it is on this machine.
     pub(crate) clock: Clock,
 }
@@ -349,7 +350,7 @@ impl Tier {
         budget.0 = budget.0.saturating_sub(ended - started);
         // What was learnt before the breaker last opened says nothing about the connection that came after.
         if self.breaker.openings() == openings {
-            self.judge(ended, &result);
+            self.judge(started, ended, &result);
         }
         result
     }
@@ -382,10 +383,17 @@ impl Tier {
         .await
     }
 
-    fn judge<T>(&self, ended: Instant, result: &Result<T, Error>) {
+    fn judge<T>(&self, started: Instant, ended: Instant, result: &Result<T, Error>) {
         let now = self.since_birth(ended);
         match result {
-            Ok(_) => self.breaker.succeeded(now),
+            Ok(_) => {
+                self.breaker.succeeded(now);
+                if let Some(limit) = self.config.slow_after
+                    && self.breaker.is_too_slow(ended - started > limit)
+                {
+                    self.trip(&self.errors.slow);
+                }
+            }
             Err(error) if self.breaker.failed(now, nanos(self.config.budget), error) => {
                 self.trip(error);
             }
@@ -455,6 +463,7 @@ fn nanos(span: Duration) -> u64 {
 struct Errors {
     away: Error,
     silent: Error,
+    slow: Error,
 }
 
 impl Errors {
@@ -464,6 +473,10 @@ impl Errors {
             silent: Error::new(
                 ErrorKind::Timeout,
                 "the cache backend did not answer in time",
+            ),
+            slow: Error::new(
+                ErrorKind::Timeout,
+                "the cache backend is slower than `slow_after`",
             ),
         }
     }

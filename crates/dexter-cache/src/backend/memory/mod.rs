@@ -15,4 +15,8 @@ mod tests;
 pub use backend::MemoryBackend;
 pub use limits::EntryInfo;
 
-pub(crate) use {entry::Held, limits::MemoryLimits, store::MemoryStore};
+pub(crate) use {
+    entry::{Claim, Extra, Held},
+    limits::MemoryLimits,
+    store::MemoryStore,
+};
