@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dexter_cache::{Cache, KeyPattern, Policy, cached, refresh};
 
-use crate::origin::{Down, HOUR, MINUTE, Origin, SECOND, THROTTLE, clocked, key, policy, settle};
+use crate::origin::{Down, MINUTE, Origin, SECOND, clocked, key, policy, settle};
 
 fn ahead() -> Policy {
     policy().refresh_ahead(0.8)
@@ -93,7 +93,6 @@ async fn a_refresh_that_fails_or_panics_keeps_the_value_and_waits_for_the_thrott
         clock.advance(SECOND * 5);
     }
     assert_eq!(cache.stats().total.failed_loads, 2);
-    drop((THROTTLE, HOUR));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod context;
 mod flights;
 mod none;
 mod origin;
+mod shared;
 mod stale;
 mod timeouts;
 mod writers;

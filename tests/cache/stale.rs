@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dexter_cache::{Cache, KeyPattern, Policy, Ttl, bypass, cached, refresh};
 
 use crate::cancel::cut_off;
-use crate::origin::{Down, HOUR, MINUTE, Origin, SECOND, THROTTLE, clocked, key, policy, settle};
+use crate::origin::{Down, MINUTE, Origin, SECOND, THROTTLE, clocked, key, policy, settle};
 
 async fn call(cache: &Cache, origin: &Arc<Origin>) -> Result<u32, Down> {
     let load = || Arc::clone(origin).load();
@@ -297,5 +297,4 @@ async fn none_is_an_answer_and_ends_the_stale_value() {
     };
     cache.scope(calls).await;
     assert_eq!(cache.stats().total.failed_loads, 1);
-    drop(HOUR);
 }

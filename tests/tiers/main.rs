@@ -6,6 +6,7 @@ mod drills;
 mod foreign;
 mod forgetful;
 mod leases;
+mod lives;
 mod stampede;
 mod strange_values;
 mod two_processes;

@@ -174,6 +174,15 @@ impl Flights {
         self.begin(slot, key, type_id, true)
     }
 
+    /// Begins a flight beside the others, that nobody joins: a refresh of what others go on reading. `None` if there is
+    /// such a one.
+    pub(crate) fn beside(self: &Arc<Self>, key: &Key, type_id: TypeId) -> Option<Turn> {
+        let mut shard = self.shard(key);
+        let slot = slot(&mut shard, key);
+        let refreshed = slot.flights.iter().any(|flight| flight.exclusive);
+        (!refreshed).then(|| self.begin(slot, key, type_id, true))
+    }
+
     fn begin(
         self: &Arc<Self>,
         slot: &mut Slot,

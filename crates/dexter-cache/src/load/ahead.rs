@@ -1,8 +1,9 @@
 //! Refreshing ahead: a value that is about to expire is loaded anew, and nobody waits for it.
 //!
-//! The refresh is a flight like others: fences void it, and who misses while it runs joins it. It begins only where no
-//! other load of the key is under way, here or, by the lease in the header, in another process; and only after a look at
-//! the backend, where somebody may have renewed the value already.
+//! The refresh is a flight like others: fences void it. Who misses while it runs waits for it: by joining it in memory, and
+//! by its lease where the value is in a backend, since there all who read pass through flights and must not be held up.
+//! It begins only where no other refresh of the key is under way, here or, by the lease in the header, in another
+//! process; and only after a look at the backend, where somebody may have renewed the value already.
 
 use std::future::Future;
 

@@ -159,8 +159,15 @@ where
     V: Clone + Send + Sync + 'static,
 {
     let inner = &call.cache.0;
-    let Joined::Lead(turn) = inner.flights.join(&call.key, TypeId::of::<V>()) else {
-        return None;
+    let type_id = TypeId::of::<V>();
+    let turn = if inner.serving_memory(call.traits.local).is_some() {
+        // Hits are answered before they come to a flight: who comes to this one has found nothing.
+        match inner.flights.join(&call.key, type_id) {
+            Joined::Lead(turn) => turn,
+            Joined::Follow(_) => return None,
+        }
+    } else {
+        inner.flights.beside(&call.key, type_id)?
     };
     let mut lead = Box::new(Lead::new(call, turn, Intent::Ahead, policy, codec));
     if let Some(held) = inner.kept_in_memory(&call.key, call.traits.local) {
