@@ -22,6 +22,7 @@
 
 mod ahead;
 mod context;
+mod fall;
 mod fill;
 mod find;
 mod lead;

@@ -1,7 +1,8 @@
 //! What a load came to.
 
+use super::fall::Failed;
 use super::fill::Fill;
-use super::lead::{Failed, Lead};
+use super::lead::Lead;
 use crate::call::Answer;
 use crate::flight::Shared;
 use crate::shape::Shape;

@@ -9,6 +9,7 @@ mod guardian;
 mod journal;
 mod lease;
 mod server;
+mod settle;
 mod sweep;
 mod used;
 
