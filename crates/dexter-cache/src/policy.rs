@@ -151,7 +151,7 @@ impl Life {
         let fresh = self.fresh.min(limit);
         Self {
             fresh,
-            stale: self.stale.min(limit - fresh),
+            stale: self.stale.min(limit.saturating_sub(fresh)),
             ahead: None,
         }
     }

@@ -207,6 +207,7 @@ macro_rules! shape {
             $(
                 const NOTHING: bool = true;
 
+                #[allow(clippy::redundant_pattern_matching, reason = "the pattern is one of several")]
                 fn is_nothing(&self, result: &$result) -> bool {
                     matches!(result, $pattern)
                 }

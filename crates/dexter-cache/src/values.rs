@@ -209,6 +209,10 @@ impl Cache {
     }
 
     /// The fresh value in an envelope.
+    #[expect(
+        clippy::option_option,
+        reason = "whether something is known, and whether that is a value"
+    )]
     fn open<V>(
         &self,
         tier: &Tier,

@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -184,7 +185,7 @@ where
         if lead.turn().ticket().is_fenced() {
             return None;
         }
-        let patience = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+        let patience = (Duration::ZERO, Duration::ZERO);
         match lead.acquire(&tier, patience).await {
             Acquired::Lease(lease, seen) => {
                 lead.lease = Some(lease);
@@ -288,20 +289,17 @@ async fn follow<V: Clone + Send + Sync + 'static>(
             return Err(Found::Value(Some(value)));
         }
     }
-    let waited = match waited {
-        Some(waited) => waited,
-        None => match timeout_at(until, wait).await {
-            Ok(waited) => waited,
-            Err(_) => {
-                call.missed();
-                if limits.are_over() {
-                    call.answered(Answer::Loaded(std::time::Duration::ZERO));
-                    return Err(Found::Late);
-                }
-                call.count(Event::FollowTimeout);
-                return Err(Found::Alone);
-            }
-        },
+    if waited.is_none() {
+        waited = timeout_at(until, wait).await.ok();
+    }
+    let Some(waited) = waited else {
+        call.missed();
+        if limits.are_over() {
+            call.answered(Answer::Loaded(Duration::ZERO));
+            return Err(Found::Late);
+        }
+        call.count(Event::FollowTimeout);
+        return Err(Found::Alone);
     };
     match waited {
         Waited::Turn(turn) => Ok(turn),
@@ -337,7 +335,7 @@ fn landed_on<V: Clone + Send + Sync + 'static>(call: &Call, landed: Landed) -> F
         Landed::Other(other) => {
             call.missed();
             call.count(Event::Coalesced);
-            call.answered(Answer::Loaded(std::time::Duration::ZERO));
+            call.answered(Answer::Loaded(Duration::ZERO));
             Found::Other(other)
         }
     }

@@ -9,6 +9,10 @@ use crate::shape::Shape;
 use crate::share::Share;
 
 /// What a load came to, for the caller that ran it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart at once, and the large variant is the common one"
+)]
 pub(super) enum Settled<R, V> {
     Done {
         result: R,

@@ -192,7 +192,7 @@ impl Tier {
                     // A backend that answers is not what the budget is about: waiting has a bound of its own.
                     budget.0 = left;
                     let pause = poll.mul_f64(0.75 + fastrand::f64() / 2.0);
-                    sleep(pause.min(patience - waited)).await;
+                    sleep(pause.min(patience.saturating_sub(waited))).await;
                     poll = (poll * 2).min(LONGEST_POLL);
                 }
             }
