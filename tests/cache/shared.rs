@@ -233,9 +233,9 @@ async fn scar_16_a_leader_cut_off_at_each_await_leaves_no_lease_in_the_header() 
             let key = key();
             let cut = two.here.try_get_or_load(&key, policy(), load);
             if ahead {
-                drop(cut_off(refresh(cut), polls).await);
+                let _ = cut_off(refresh(cut), polls).await;
             } else {
-                drop(cut_off(cut, polls).await);
+                let _ = cut_off(cut, polls).await;
             }
             settle().await;
             assert!(call(&two.there, &origin).await.is_ok());

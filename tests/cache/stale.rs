@@ -225,7 +225,7 @@ async fn scar_16_a_leader_cut_off_at_each_await_leaves_the_stale_value_to_others
             crate::cancel::some_awaits().await;
             Arc::clone(&origin).load().await
         };
-        drop(cut_off(cache.try_get_or_load(&key(), policy(), slow), polls).await);
+        let _ = cut_off(cache.try_get_or_load(&key(), policy(), slow), polls).await;
         assert_eq!(call(&cache, &origin).await, Ok(1), "after {polls} polls");
         assert!(origin.loads() <= 3);
     }
