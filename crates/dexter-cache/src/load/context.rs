@@ -101,7 +101,8 @@ pub(super) fn without_context<F: Future>(load: F) -> impl Future<Output = F::Out
 /// let cache = Cache::memory();
 /// // There is something to compare with for an hour after the minute in which nobody asks.
 /// let policy = Policy::new(Ttl::secs(60)).stale(Duration::from_secs(3600));
-/// let list = cache.get_or_load(&Key::new("upstream"), policy, || async {
+/// let key = Key::new("upstream");
+/// let list = cache.get_or_load(&key, policy, || async {
 ///     let context = CacheContext::current().expect("a cached load has one");
 ///     let reply = ask(context.etag()).await;
 ///     if reply.status == 304
