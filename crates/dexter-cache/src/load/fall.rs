@@ -182,7 +182,7 @@ impl<V> Lead<V> {
                 if let Some(extra) = &held.extra {
                     extra.put_off(until);
                 }
-                spare = Some(Spare::in_memory(&held));
+                spare = Some(Spare::in_memory(&held, inner.clock.coarse()));
             }
         });
         spare

@@ -108,7 +108,7 @@ where
     };
     let mut lead = Box::new(Lead::new(call, turn, intent, policy, codec));
     if let Some(held) = held.filter(|held| held.value.is::<V>()) {
-        lead.found(Spare::in_memory(&held));
+        lead.found(Spare::in_memory(&held, inner.clock.coarse()));
     }
     if let Some(tier) = lead.tier() {
         tier.guard();
@@ -178,7 +178,7 @@ where
         if !due || !held.value.is::<V>() {
             return None;
         }
-        lead.found(Spare::in_memory(&held));
+        lead.found(Spare::in_memory(&held, now));
     }
     if let Some(tier) = lead.tier() {
         tier.guard();

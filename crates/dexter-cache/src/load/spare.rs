@@ -31,11 +31,15 @@ pub(super) enum Place {
 }
 
 impl Spare {
-    pub(super) fn in_memory(held: &Held) -> Self {
+    pub(super) fn in_memory(held: &Held, now: Nanos) -> Self {
         Self {
             value: Arc::clone(&held.value),
             etag: held.extra.as_ref().and_then(|extra| extra.etag.clone()),
-            fresh_until: held.fresh_until,
+            fresh_until: if held.is_fresh(now) {
+                held.fresh_until
+            } else {
+                0
+            },
             kept_until: held.kept_until(),
             place: Place::Memory,
         }
@@ -123,7 +127,8 @@ pub(super) fn outlasts_outage(call: &Call, read_at: Nanos) -> bool {
 pub(super) fn stale_in_memory(call: &Call) -> Option<Spare> {
     let inner = &call.cache.0;
     let held = inner.kept_in_memory(&call.key, call.traits.local)?;
-    (!held.is_fresh(inner.clock.coarse())).then(|| Spare::in_memory(&held))
+    let now = inner.clock.coarse();
+    (!held.is_fresh(now)).then(|| Spare::in_memory(&held, now))
 }
 
 /// What followers of `ticket` can be answered with: what its leader left, or what is in memory.
