@@ -259,6 +259,8 @@ impl World {
     pub(crate) fn met(&self, process: usize, run: u64) {
         let mut state = self.state();
         if std::mem::replace(&mut state.processes[process].run, run) != run {
+            // One that has restarted is cleared, by whom of them is elected.
+            state.last_clear = Some(Instant::now());
             state.note(None, || format!("p{process} meets run {run} of the server"));
         }
     }
