@@ -43,7 +43,7 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            flights: Flights::new(),
+            flights: Flights::new(Guards::default()),
             clock: AtomicU32::new(1),
             memory: Mutex::new(None),
             backend: Mutex::new(Some(0)),
@@ -180,7 +180,7 @@ fn two_invalidations_at_once_leave_nothing_old() {
 #[test]
 fn a_leader_that_goes_hands_over_and_nobody_waits_for_ever() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let loads = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..3)
             .map(|caller| {
@@ -214,7 +214,7 @@ fn a_leader_that_goes_hands_over_and_nobody_waits_for_ever() {
 #[test]
 fn of_those_who_load_at_once_there_is_one_until_a_round_fails() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let loading = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..3)
             .map(|_| {
@@ -244,7 +244,7 @@ fn of_those_who_load_at_once_there_is_one_until_a_round_fails() {
 #[test]
 fn after_failures_everybody_gets_a_turn() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let failed = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -273,7 +273,7 @@ fn after_failures_everybody_gets_a_turn() {
 #[test]
 fn a_value_is_never_inserted_once_its_fence_is_up() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let stored = Arc::new(Mutex::new(false));
         let raised = Arc::new(AtomicU32::new(0));
         let Joined::Lead(turn) = flights.join(&key(), TypeId::of::<u32>()) else {
