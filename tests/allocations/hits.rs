@@ -35,7 +35,7 @@ struct Sentry {
 }
 
 impl Sentry {
-    #[cached(ttl = 300, prefix = "alloc_method", key(organization = self.organization))]
+    #[cached(ttl = 300, prefix = "alloc_method", key(organization = self.organization), tags = ["org:{self.organization}", "issue:{id}"])]
     async fn issue(&self, id: u64) -> Result<Arc<Issue>, ApiError> {
         Ok(Arc::new(Issue {
             title: format!("{}{id}", self.organization),
@@ -73,4 +73,28 @@ async fn a_hit_of_an_arc_allocates_nothing() {
     );
     assert_eq!(*response.body(), 0);
     assert_eq!(cache.stats().total.hits, 2);
+}
+
+/// Redis and what listens to it run on other threads, whose allocations are not counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_hit_in_front_of_redis_allocates_nothing_either() {
+    let server = support::RedisServer::start();
+    let cache = Cache::builder().redis(server.url()).namespace("hits");
+    let cache = cache.tiered().build().await.unwrap();
+    let reading = cache.scope(async {
+        loop {
+            let first = get_issue("/api", None, &[], 7).await.unwrap();
+            let held = cache.stats().entries;
+            let before = so_far();
+            let second = get_issue("/api", None, &[], 7).await.unwrap();
+            let count = so_far() - before;
+            // What is read from Redis is decoded anew; only what memory holds is the same, or a load that is just being
+            // stored, after which memory is empty.
+            if Arc::ptr_eq(&first, &second) && held == 1 {
+                return count;
+            }
+        }
+    });
+    let count = tokio::time::timeout(support::PATIENCE, reading).await;
+    assert_eq!(count.expect("memory answers at last"), 0);
 }

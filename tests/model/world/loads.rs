@@ -81,6 +81,12 @@ impl State {
                 && removal.covers.has(key)
                 && removal.returned.is_none_or(|returned| returned > since)
         });
+        // A fault makes the model forget what was set, and not that the flight from before is void.
+        let set_anew = self
+            .loads
+            .iter()
+            .any(|load| here(load) && load.origin == Origin::Set && load.began > since);
+        let voided = voided || set_anew;
         // Callers of a load that fails try for themselves, a few at once.
         let failed = self
             .loads

@@ -59,7 +59,10 @@ impl World {
         if let Some(value) = self.look() {
             return value;
         }
-        match self.flights.join(&key(), TypeId::of::<u32>()) {
+        match self
+            .flights
+            .join(&key(), TypeId::of::<u32>(), &TagSet::EMPTY)
+        {
             Joined::Lead(turn) => self.lead(turn),
             Joined::Follow(ticket) => match ticket.wait().await {
                 Waited::Turn(turn) => self.lead(turn),
@@ -186,7 +189,7 @@ fn a_leader_that_goes_hands_over_and_nobody_waits_for_ever() {
             .map(|caller| {
                 let (flights, loads) = (Arc::clone(&flights), Arc::clone(&loads));
                 thread::spawn(move || {
-                    let turn = match flights.join(&key(), TypeId::of::<u32>()) {
+                    let turn = match flights.join(&key(), TypeId::of::<u32>(), &TagSet::EMPTY) {
                         Joined::Lead(turn) => turn,
                         Joined::Follow(ticket) => match future::block_on(ticket.wait()) {
                             Waited::Turn(turn) => turn,
@@ -220,7 +223,7 @@ fn of_those_who_load_at_once_there_is_one_until_a_round_fails() {
             .map(|_| {
                 let (flights, loading) = (Arc::clone(&flights), Arc::clone(&loading));
                 thread::spawn(move || {
-                    let turn = match flights.join(&key(), TypeId::of::<u32>()) {
+                    let turn = match flights.join(&key(), TypeId::of::<u32>(), &TagSet::EMPTY) {
                         Joined::Lead(turn) => turn,
                         Joined::Follow(ticket) => match future::block_on(ticket.wait()) {
                             Waited::Turn(turn) => turn,
@@ -250,7 +253,7 @@ fn after_failures_everybody_gets_a_turn() {
             .map(|_| {
                 let (flights, failed) = (Arc::clone(&flights), Arc::clone(&failed));
                 thread::spawn(move || {
-                    let turn = match flights.join(&key(), TypeId::of::<u32>()) {
+                    let turn = match flights.join(&key(), TypeId::of::<u32>(), &TagSet::EMPTY) {
                         Joined::Lead(turn) => turn,
                         Joined::Follow(ticket) => match future::block_on(ticket.wait()) {
                             Waited::Turn(turn) => turn,
@@ -276,7 +279,7 @@ fn a_value_is_never_inserted_once_its_fence_is_up() {
         let flights = Flights::new(Guards::default());
         let stored = Arc::new(Mutex::new(false));
         let raised = Arc::new(AtomicU32::new(0));
-        let Joined::Lead(turn) = flights.join(&key(), TypeId::of::<u32>()) else {
+        let Joined::Lead(turn) = flights.join(&key(), TypeId::of::<u32>(), &TagSet::EMPTY) else {
             unreachable!("nobody else is there")
         };
         let filler = {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::ask::EPOCH_TTL;
 use super::known::{Name, epoch_of, removal_half};
 use crate::backend::{SetOutcome, When};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::tag::TagId;
 use crate::target::Target;
 use crate::tier::{FullKey, Tier, as_str};
@@ -63,8 +63,11 @@ impl Tier {
             let when = When::Matches(&found);
             let value = Bytes::copy_from_slice(&changed.to_be_bytes());
             let set = self.backend.set(key, value, EPOCH_TTL, when);
-            if self.run(budget, set).await? == SetOutcome::Stored {
-                return Ok(());
+            match self.run(budget, set).await {
+                Ok(SetOutcome::Stored) => return Ok(()),
+                Ok(SetOutcome::Refused(_)) => {}
+                Err(error) if error.kind() == ErrorKind::Denied => break,
+                Err(error) => return Err(error),
             }
         }
         // A backend that cannot compare could bring back what another process is just removing.
