@@ -96,7 +96,7 @@ impl State {
         let replayed = self.last_recovery > since;
         // A process that learns of it, at once or a while later, voids the loads that it overtook, too.
         let cleared = self
-            .last_clear
+            .tokens_moved
             .is_some_and(|at| at + LIVENESS * 2 > self.loads[running].began_at);
         (!voided && !failed && !replayed && !cleared).then_some(running)
     }

@@ -160,8 +160,8 @@ struct State {
     order: Order,
     /// When a process was last seen to trust the server again.
     last_recovery: Order,
-    /// When a clear, or the invalidation of a tag, last began or returned somewhere.
-    last_clear: Option<Instant>,
+    /// When a clear, or the invalidation of a tag, last began or returned somewhere, or a process met another server.
+    tokens_moved: Option<Instant>,
     begun: Instant,
     versions: Vec<u64>,
     loads: Vec<Load>,
@@ -187,7 +187,7 @@ impl World {
                 tiered,
                 order: 0,
                 last_recovery: 0,
-                last_clear: None,
+                tokens_moved: None,
                 begun: Instant::now(),
                 versions: vec![1; keys],
                 loads: Vec::new(),
@@ -263,6 +263,7 @@ impl World {
     pub(crate) fn met(&self, process: usize, run: u64) {
         let mut state = self.state();
         if std::mem::replace(&mut state.processes[process].run, run) != run {
+            state.tokens_moved = Some(Instant::now());
             state.note(None, || format!("p{process} meets run {run} of the server"));
         }
     }

@@ -16,7 +16,7 @@ impl World {
             state.totals.met_a_load += u64::from(met);
         }
         if kind == Kind::Token {
-            state.last_clear = Some(Instant::now());
+            state.tokens_moved = Some(Instant::now());
         }
         state.removals.push(Removal {
             process,
@@ -66,7 +66,7 @@ impl World {
         }
         let covers = removal.covers.0 & 0xFFFF;
         if is_clear {
-            state.last_clear = Some(now);
+            state.tokens_moved = Some(now);
         }
         if reach == Some(Reach::Journaled) {
             state.totals.journaled += 1;
