@@ -179,7 +179,7 @@ async fn loads_that_cannot_be_shared_are_not_tried_one_after_another() {
             Arc::new(AtomicU32::new(0)),
             Arc::new(AtomicU32::new(0)),
         );
-        let callers: Vec<_> = (0..200)
+        let mut callers: Vec<_> = (0..200)
             .map(|_| {
                 let (cache, loads, now, most) = (
                     cache.clone(),
@@ -187,7 +187,7 @@ async fn loads_that_cannot_be_shared_are_not_tried_one_after_another() {
                     Arc::clone(&now),
                     Arc::clone(&most),
                 );
-                tokio::spawn(async move {
+                Box::pin(async move {
                     let load = || async {
                         let failed_so_far = loads.fetch_add(1, Ordering::SeqCst);
                         let others = now.fetch_add(1, Ordering::SeqCst);
@@ -208,6 +208,11 @@ async fn loads_that_cannot_be_shared_are_not_tried_one_after_another() {
                 })
             })
             .collect();
+        // All of them are of one flight, whichever runs first: whoever came after the last had left would begin another.
+        for caller in &mut callers {
+            assert!(!poll_times(caller.as_mut(), 1).await);
+        }
+        let callers: Vec<_> = callers.into_iter().map(tokio::spawn).collect();
         for caller in callers {
             let ended = soon("a caller", caller).await;
             assert!(!matches!(ended, Ok(Ok(_))), "nothing was loaded");
