@@ -8,7 +8,7 @@ use tokio::sync::SemaphorePermit;
 use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
 use crate::guard::Guard;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
@@ -64,6 +64,11 @@ impl Ticket {
     /// Whether a lease of the flight may lie in the backend: set by whoever asks for one, taken back by whoever ends it.
     pub(crate) fn leased(&self) -> &AtomicBool {
         &self.flight.leased
+    }
+
+    /// Which of the callers of the flight asks for its lease.
+    pub(crate) fn claim(&self) -> &AtomicU8 {
+        &self.flight.claim
     }
 
     /// Whether what the flight brings may be stored no more.

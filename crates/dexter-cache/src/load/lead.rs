@@ -108,6 +108,7 @@ where
             decode: &move |bytes| decode.and_then(|decode| decode(bytes).ok()),
             token: self.turn().ticket().token(),
             leased: self.turn().ticket().leased(),
+            claim: self.turn().ticket().claim(),
             refresh: call.mode == Mode::Refresh,
             // Half of it: those who follow this flight must not all give up when it does.
             patience: call.cache.0.config.follow_timeout / 2,

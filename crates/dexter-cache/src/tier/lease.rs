@@ -19,7 +19,7 @@ use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::tag::TagId;
 use crate::target::Target;
 use crate::wire::{self, About, Found, Stamp, Times};
@@ -80,6 +80,8 @@ pub(crate) struct Look<'a, T> {
     pub(crate) token: u128,
     /// Set before a lease is asked for.
     pub(crate) leased: &'a AtomicBool,
+    /// Which of the callers of the flight asks for the lease, and whether one has had it.
+    pub(crate) claim: &'a AtomicU8,
     /// A refresh does not read: it takes the lease over whatever is there.
     pub(crate) refresh: bool,
     pub(crate) patience: Duration,
@@ -87,13 +89,41 @@ pub(crate) struct Look<'a, T> {
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
 }
 
+/// Nobody asks for the lease of a flight, or who did has gone without it.
+const FREE: u8 = 0;
+const ASKED: u8 = 1;
+/// Somebody has had it.
+const TAKEN: u8 = 2;
+
 impl<T> Look<'_, T> {
-    /// Notes that a lease is asked for; `false` if one has been for this flight already.
+    /// The right to ask for the lease; `None` if another caller of the flight asks for it or has had it.
     ///
     /// Callers of a load that failed load at once, under one lease. If that lease is gone, it was removed with the key: taken
     /// again under the same name, it would let a load store that began before the removal.
-    fn asks_first(&self) -> bool {
-        !self.leased.swap(true, Ordering::Relaxed)
+    fn claim(&self) -> Option<Claim<'_>> {
+        let claimed = self
+            .claim
+            .compare_exchange(FREE, ASKED, Ordering::SeqCst, Ordering::SeqCst);
+        claimed.ok()?;
+        self.leased.store(true, Ordering::Relaxed);
+        Some(Claim(self.claim))
+    }
+}
+
+/// A caller that asks for the lease of its flight. Dropped without it, another one may ask.
+struct Claim<'a>(&'a AtomicU8);
+
+impl Claim<'_> {
+    fn taken(self) {
+        self.0.store(TAKEN, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let _ = self
+            .0
+            .compare_exchange(ASKED, FREE, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 
@@ -175,9 +205,9 @@ impl Tier {
         if !self.compares() {
             return self.leased(look, None, seen, budget).await;
         }
-        if !look.asks_first() {
+        let Some(claim) = look.claim() else {
             return Ok(Step::Done(Acquired::Alone));
-        }
+        };
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
         let lease = (bytes, self.config.lease_ttl);
@@ -185,18 +215,19 @@ impl Tier {
             .set_lease((look.key, look.tags), lease, When::Absent, seen, budget)
             .await?;
         match outcome {
-            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease {
-                stamp: Some(stamp),
-                labels,
-            }))),
-            SetOutcome::Refused(found) => {
-                look.leased.store(false, Ordering::Relaxed);
-                match found {
-                    // Somebody was faster. Their value may be there already.
-                    Some(bytes) => self.step_over(look, bytes, seen, budget).await,
-                    None => Ok(Step::Again),
-                }
+            SetOutcome::Stored => {
+                claim.taken();
+                Ok(Step::Done(Acquired::Lease(Lease {
+                    stamp: Some(stamp),
+                    labels,
+                })))
             }
+            // Somebody was faster. Their value may be there already.
+            SetOutcome::Refused(Some(bytes)) => {
+                drop(claim);
+                self.step_over(look, bytes, seen, budget).await
+            }
+            SetOutcome::Refused(None) => Ok(Step::Again),
         }
     }
 
@@ -254,6 +285,7 @@ impl Tier {
                     .await
             }
             Found::Lease { token } if token == look.token => {
+                look.claim.store(TAKEN, Ordering::SeqCst);
                 self.leased(look, Some(stamp_of(&bytes)), seen, budget)
                     .await
             }
@@ -279,9 +311,9 @@ impl Tier {
         if !self.compares() {
             return self.leased(look, None, seen, budget).await;
         }
-        if !look.asks_first() {
+        let Some(claim) = look.claim() else {
             return Ok(Step::Done(Acquired::Alone));
-        }
+        };
         let now = self.backend_ms();
         let until = now.saturating_add(millis(self.config.lease_ttl));
         let kept = keep.and_then(|times| {
@@ -298,14 +330,14 @@ impl Tier {
             .set_lease((look.key, look.tags), (bytes, ttl), when, seen, budget)
             .await?;
         match outcome {
-            SetOutcome::Stored => Ok(Step::Done(Acquired::Lease(Lease {
-                stamp: Some(stamp),
-                labels,
-            }))),
-            SetOutcome::Refused(_) => {
-                look.leased.store(false, Ordering::Relaxed);
-                Ok(Step::Again)
+            SetOutcome::Stored => {
+                claim.taken();
+                Ok(Step::Done(Acquired::Lease(Lease {
+                    stamp: Some(stamp),
+                    labels,
+                })))
             }
+            SetOutcome::Refused(_) => Ok(Step::Again),
         }
     }
 
