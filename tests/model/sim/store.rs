@@ -86,7 +86,7 @@ pub(crate) struct Store {
     undo: VecDeque<(String, Option<Entry>)>,
     changed: Vec<String>,
     snapshot: Data,
-    pub(super) run: u64,
+    pub(in crate::sim) run: u64,
     born: Instant,
     /// How long it had been running then.
     age: Duration,
@@ -248,7 +248,7 @@ impl Store {
     }
 
     /// The keys that were written or removed since it was asked last.
-    pub(super) fn take_changed(&mut self) -> Vec<String> {
+    pub(in crate::sim) fn take_changed(&mut self) -> Vec<String> {
         std::mem::take(&mut self.changed)
     }
 

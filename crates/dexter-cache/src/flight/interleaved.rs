@@ -43,7 +43,7 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            flights: Flights::new(),
+            flights: Flights::new(Guards::default()),
             clock: AtomicU32::new(1),
             memory: Mutex::new(None),
             backend: Mutex::new(Some(0)),
@@ -68,6 +68,7 @@ impl World {
                 Waited::Turn(turn) => self.lead(turn),
                 Waited::Landed(Landed::Value { value, .. }) => *value.downcast_ref().unwrap(),
                 Waited::Landed(Landed::Other(_)) => unreachable!("no load fails here"),
+                Waited::Outdated => unreachable!("nothing bears a tag here"),
             },
         }
     }
@@ -183,7 +184,7 @@ fn two_invalidations_at_once_leave_nothing_old() {
 #[test]
 fn a_leader_that_goes_hands_over_and_nobody_waits_for_ever() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let loads = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..3)
             .map(|caller| {
@@ -193,7 +194,7 @@ fn a_leader_that_goes_hands_over_and_nobody_waits_for_ever() {
                         Joined::Lead(turn) => turn,
                         Joined::Follow(ticket) => match future::block_on(ticket.wait()) {
                             Waited::Turn(turn) => turn,
-                            Waited::Landed(_) => return,
+                            Waited::Landed(_) | Waited::Outdated => return,
                         },
                     };
                     thread::yield_now();
@@ -217,7 +218,7 @@ fn a_leader_that_goes_hands_over_and_nobody_waits_for_ever() {
 #[test]
 fn of_those_who_load_at_once_there_is_one_until_a_round_fails() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let loading = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..3)
             .map(|_| {
@@ -227,7 +228,7 @@ fn of_those_who_load_at_once_there_is_one_until_a_round_fails() {
                         Joined::Lead(turn) => turn,
                         Joined::Follow(ticket) => match future::block_on(ticket.wait()) {
                             Waited::Turn(turn) => turn,
-                            Waited::Landed(_) => return,
+                            Waited::Landed(_) | Waited::Outdated => return,
                         },
                     };
                     assert_eq!(loading.fetch_add(1, Ordering::SeqCst), 0, "two at once");
@@ -247,7 +248,7 @@ fn of_those_who_load_at_once_there_is_one_until_a_round_fails() {
 #[test]
 fn after_failures_everybody_gets_a_turn() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let failed = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -257,7 +258,7 @@ fn after_failures_everybody_gets_a_turn() {
                         Joined::Lead(turn) => turn,
                         Joined::Follow(ticket) => match future::block_on(ticket.wait()) {
                             Waited::Turn(turn) => turn,
-                            Waited::Landed(_) => unreachable!("none lands"),
+                            Waited::Landed(_) | Waited::Outdated => unreachable!("none lands"),
                         },
                     };
                     failed.fetch_add(1, Ordering::SeqCst);
@@ -276,7 +277,7 @@ fn after_failures_everybody_gets_a_turn() {
 #[test]
 fn a_value_is_never_inserted_once_its_fence_is_up() {
     explore(|| {
-        let flights = Flights::new();
+        let flights = Flights::new(Guards::default());
         let stored = Arc::new(Mutex::new(false));
         let raised = Arc::new(AtomicU32::new(0));
         let Joined::Lead(turn) = flights.join(&key(), TypeId::of::<u32>(), &TagSet::EMPTY) else {

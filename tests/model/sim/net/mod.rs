@@ -4,6 +4,8 @@
 //! A connection may tell of changes: among the replies, in their order. Whoever is told is called when nothing here is
 //! locked any more, and before any caller that waits for a reply goes on.
 
+mod traffic;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -18,7 +20,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::store::{Command, Condition, Reply, Store};
+use crate::sim::store::{Command, Condition, Reply, Store};
 
 pub(crate) type ConnId = u64;
 pub(crate) type Answer = oneshot::Receiver<Result<Reply, Error>>;
@@ -36,19 +38,19 @@ struct Shared {
 }
 
 pub(crate) struct Net {
-    pub(super) store: Store,
-    pub(super) rng: Rng,
+    pub(in crate::sim) store: Store,
+    pub(in crate::sim) rng: Rng,
     /// Whether anybody listens.
-    pub(super) up: bool,
-    pub(super) frozen: bool,
+    pub(in crate::sim) up: bool,
+    pub(in crate::sim) frozen: bool,
     /// Whether connections may ask to be told of changes.
-    pub(super) tells: bool,
+    pub(in crate::sim) tells: bool,
     /// What is to be told.
     news: Vec<News>,
     /// Whether `CLIENT KILL` works.
-    pub(super) kills: bool,
-    pub(super) latency: Duration,
-    pub(super) conns: BTreeMap<ConnId, Conn>,
+    pub(in crate::sim) kills: bool,
+    pub(in crate::sim) latency: Duration,
+    pub(in crate::sim) conns: BTreeMap<ConnId, Conn>,
     next_conn: ConnId,
     /// How many commands of each kind have been sent.
     sent: [u64; 3],
@@ -61,15 +63,15 @@ pub(crate) struct Net {
     unread: VecDeque<(ConnId, u64, Command)>,
 }
 
-pub(super) struct Conn {
+pub(in crate::sim) struct Conn {
     /// Whose it is.
-    pub(super) process: usize,
+    pub(in crate::sim) process: usize,
     /// The server reads from it.
-    pub(super) alive: bool,
+    pub(in crate::sim) alive: bool,
     /// Nothing gets through, either way, and nobody is told.
-    pub(super) blackholed: bool,
+    pub(in crate::sim) blackholed: bool,
     /// The next reply is lost with the connection.
-    pub(super) loses_reply: bool,
+    pub(in crate::sim) loses_reply: bool,
     pending: BTreeMap<u64, oneshot::Sender<Result<Reply, Error>>>,
     last_arrival: Instant,
     last_delivery: Instant,
@@ -174,7 +176,7 @@ impl SimServer {
     }
 
     /// A new connection of `process`; who refuses it says so at once, and one that is silent is silent.
-    pub(super) fn connect(
+    pub(in crate::sim) fn connect(
         &self,
         process: usize,
         watcher: Option<Weak<dyn Watcher>>,
@@ -206,7 +208,7 @@ impl SimServer {
         Ok(id)
     }
 
-    pub(super) fn send(&self, conn: ConnId, command: Command) -> Answer {
+    pub(in crate::sim) fn send(&self, conn: ConnId, command: Command) -> Answer {
         let (sender, answer) = oneshot::channel();
         self.act(|net| {
             let request = net.sequence();
@@ -238,7 +240,7 @@ impl SimServer {
     }
 
     /// The client lets go: nobody waits for replies any more. What has been sent is under way all the same.
-    pub(super) fn hang_up(&self, conn: ConnId) {
+    pub(in crate::sim) fn hang_up(&self, conn: ConnId) {
         self.act(|net| {
             if let Some(link) = net.conns.get_mut(&conn) {
                 link.pending.clear();
@@ -248,7 +250,7 @@ impl SimServer {
     }
 
     /// The connection comes into use, unless it is lost already; whether it tells.
-    pub(super) fn begin_use(&self, conn: ConnId) -> Option<bool> {
+    pub(in crate::sim) fn begin_use(&self, conn: ConnId) -> Option<bool> {
         let mut net = self.net();
         let link = net.conns.get_mut(&conn)?;
         if link.phase == Phase::Over {
@@ -262,7 +264,7 @@ impl SimServer {
         self.net().store.run
     }
 
-    pub(super) fn is_over(&self, conn: ConnId) -> bool {
+    pub(in crate::sim) fn is_over(&self, conn: ConnId) -> bool {
         let net = self.net();
         net.conns
             .get(&conn)
@@ -307,7 +309,7 @@ impl Shared {
     }
 }
 
-pub(super) fn refused() -> Error {
+pub(in crate::sim) fn refused() -> Error {
     Error::new(ErrorKind::Unavailable, "connection refused")
 }
 
@@ -334,197 +336,5 @@ async fn pump(shared: Weak<Shared>) {
             }
         })
         .await;
-    }
-}
-
-impl Net {
-    fn sequence(&mut self) -> u64 {
-        self.sequence += 1;
-        self.sequence
-    }
-
-    fn draw_latency(&mut self) -> Duration {
-        let most = u64::try_from(self.latency.as_micros()).unwrap_or(0);
-        Duration::from_micros(self.rng.u64(0..=most))
-    }
-
-    fn schedule(&mut self, at: Instant, event: Event) {
-        let number = self.sequence();
-        self.events.insert((at, number), event);
-    }
-
-    /// Does what is due; returns when the next thing is.
-    fn advance(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        while let Some(entry) = self.events.first_entry() {
-            if entry.key().0 > now {
-                return Some(entry.key().0);
-            }
-            match entry.remove() {
-                Event::Arrive(conn, request, command) => self.arrive(conn, request, command),
-                Event::Deliver(conn, message) => self.deliver(conn, message),
-                Event::Unblock(conn) => self.unblock(conn),
-            }
-        }
-        None
-    }
-
-    fn arrive(&mut self, conn: ConnId, request: u64, command: Command) {
-        let Some(link) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        if link.blackholed {
-            link.held_in.push_back((request, command));
-        } else if !link.alive {
-            self.break_off(conn);
-        } else if self.frozen {
-            self.unread.push_back((conn, request, command));
-        } else {
-            self.execute(conn, request, command);
-        }
-    }
-
-    fn execute(&mut self, conn: ConnId, request: u64, command: Command) {
-        if let Command::Kill(doomed) = &command
-            && self.kills
-        {
-            for doomed in doomed.clone() {
-                self.sever(doomed);
-            }
-        }
-        let track = match &command {
-            Command::Greet { track } if self.tells => track.clone(),
-            _ => None,
-        };
-        let result = self.store.execute(command);
-        let Some(link) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        if track.is_some() && result.is_ok() {
-            link.tracks = track;
-        }
-        if link.loses_reply {
-            self.break_off(conn);
-        } else {
-            self.emit(conn, Message::Reply(request, result));
-        }
-        for key in self.store.take_changed() {
-            let told = self.conns.iter().filter(|(_, link)| {
-                let tracks = link.tracks.as_ref();
-                link.alive && tracks.is_some_and(|prefix| key.starts_with(&**prefix))
-            });
-            let told: Vec<ConnId> = told.map(|(id, _)| *id).collect();
-            for conn in told {
-                self.emit(conn, Message::Changed(key.clone()));
-            }
-        }
-    }
-
-    /// Sends a message on its way, behind those that were sent before.
-    fn emit(&mut self, conn: ConnId, message: Message) {
-        let latency = self.draw_latency();
-        if let Some(link) = self.conns.get_mut(&conn) {
-            let at = (Instant::now() + latency).max(link.last_delivery);
-            link.last_delivery = at;
-            self.schedule(at, Event::Deliver(conn, message));
-        }
-    }
-
-    fn deliver(&mut self, conn: ConnId, message: Message) {
-        let Some(link) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        if link.blackholed {
-            link.held_out.push_back(message);
-            return;
-        }
-        match message {
-            Message::Reply(request, result) => {
-                if let Some(waiting) = link.pending.remove(&request) {
-                    let _ = waiting.send(result);
-                }
-            }
-            Message::Changed(key) if link.phase != Phase::Over => {
-                if let Some(watcher) = &link.watcher {
-                    self.news.push(News::Changed(Weak::clone(watcher), key));
-                }
-            }
-            Message::Changed(_) => {}
-        }
-    }
-
-    /// Who relied on what a connection told learns that it is lost, once.
-    fn end_telling(&mut self, conn: ConnId) {
-        let Some(link) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        let before = std::mem::replace(&mut link.phase, Phase::Over);
-        if before == Phase::InUse
-            && link.tracks.is_some()
-            && let Some(watcher) = &link.watcher
-        {
-            self.news.push(News::Lost(Weak::clone(watcher)));
-        }
-    }
-
-    /// The server closes a connection, whatever it still had to say. Who is cut off from it is not told.
-    pub(super) fn sever(&mut self, conn: ConnId) {
-        self.unread.retain(|(other, ..)| *other != conn);
-        if let Some(link) = self.conns.get_mut(&conn) {
-            link.alive = false;
-            link.held_in.clear();
-            if !link.blackholed {
-                link.pending.clear();
-            }
-        }
-    }
-
-    /// A connection ends, and its client knows.
-    pub(super) fn break_off(&mut self, conn: ConnId) {
-        self.sever(conn);
-        if let Some(link) = self.conns.get_mut(&conn) {
-            link.blackholed = false;
-            link.held_out.clear();
-            link.pending.clear();
-        }
-        self.end_telling(conn);
-    }
-
-    /// What was held arrives, where the connection still is.
-    fn unblock(&mut self, conn: ConnId) {
-        let Some(link) = self.conns.get_mut(&conn) else {
-            return;
-        };
-        if !std::mem::take(&mut link.blackholed) {
-            return;
-        }
-        let (held_in, held_out) = (
-            std::mem::take(&mut link.held_in),
-            std::mem::take(&mut link.held_out),
-        );
-        for message in held_out {
-            self.deliver(conn, message);
-        }
-        for (request, command) in held_in {
-            self.arrive(conn, request, command);
-        }
-        // The end of a connection that the server has closed arrives as well.
-        if self.conns.get(&conn).is_some_and(|link| !link.alive) {
-            self.break_off(conn);
-        }
-    }
-
-    pub(super) fn unblock_at(&mut self, at: Instant, conn: ConnId) {
-        self.schedule(at, Event::Unblock(conn));
-    }
-
-    pub(super) fn read_on(&mut self) {
-        for (conn, request, command) in std::mem::take(&mut self.unread) {
-            self.arrive(conn, request, command);
-        }
-    }
-
-    pub(super) fn forget_unread(&mut self) {
-        self.unread.clear();
     }
 }

@@ -1,0 +1,344 @@
+//! What has happened, in one total order, and what may be read after it.
+//!
+//! The origin counts versions; a write counts one up and then removes through a cache. Each load is written down with the
+//! moment at which it began, and the value that it brings carries its number, so that a reader can be asked: did the load
+//! of this value begin before a removal that you had to follow?
+
+mod loads;
+mod reads;
+mod removals;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dexter_cache::{Cache, Reach, Serving};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::report::Totals;
+
+/// For how long after its load a flight can be joined: while the fill is under way, which takes one budget at most.
+pub(crate) const FILL: Duration = Duration::from_millis(250);
+/// By when a process has been told of a removal by another one, in `tiered` mode.
+const LIVENESS: Duration = Duration::from_millis(2_500);
+/// From this long a wait on, a caller may load although somebody else does.
+const LONG_WAIT: Duration = Duration::from_secs(4);
+
+/// What happened, and to which key.
+pub(crate) type Trace = Vec<(Option<KeyNo>, String)>;
+
+/// A moment in the order of all that happens.
+pub(crate) type Order = u64;
+pub(crate) type KeyNo = usize;
+
+/// What is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Value {
+    pub(crate) key: KeyNo,
+    pub(crate) version: u64,
+    pub(crate) load: usize,
+}
+
+/// What a removal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Covers(pub(crate) u32);
+
+impl Covers {
+    pub(crate) const ALL: Self = Self(u32::MAX);
+
+    pub(crate) fn key(key: KeyNo) -> Self {
+        Self(1 << key)
+    }
+
+    fn has(self, key: KeyNo) -> bool {
+        self.0 & (1 << key) != 0
+    }
+}
+
+/// Why a value came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Load,
+    /// A load that nobody joins and that joins nobody.
+    Apart,
+    /// A `set`.
+    Set,
+}
+
+#[derive(Debug)]
+struct Load {
+    key: KeyNo,
+    process: usize,
+    origin: Origin,
+    /// When the call came that runs it.
+    called: Order,
+    began: Order,
+    began_at: Instant,
+    ended: Option<(Order, Instant)>,
+    failed: bool,
+    /// Of a set: the backend has acknowledged it.
+    clean: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Removal,
+    /// Of a tag or of everything: a token changes, which others learn a while later.
+    Token,
+    /// A `set` voids loads as a removal does, in its own process.
+    Set,
+    /// It voids loads, and promises nothing about what is read.
+    Refresh,
+}
+
+impl Kind {
+    fn removes(self) -> bool {
+        matches!(self, Self::Removal | Self::Token)
+    }
+}
+
+#[derive(Debug)]
+struct Removal {
+    process: usize,
+    covers: Covers,
+    kind: Kind,
+    began: Order,
+    returned: Option<Order>,
+    /// From when on the other processes have to follow.
+    others: Others,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Others {
+    /// It has not returned.
+    NotYet,
+    From(Order, Instant),
+    /// When its process trusts the server again, after it has lost it so many times, and has met this run of it.
+    AtTrust {
+        losses: u64,
+        run: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Process {
+    cache: Option<Cache>,
+    losses: u64,
+    /// The run of the server that it has met last.
+    run: u64,
+    trusted: bool,
+}
+
+/// One caller's look, from before the call to its answer.
+pub(crate) struct Look {
+    pub(crate) process: usize,
+    pub(crate) key: KeyNo,
+    pub(crate) began: Order,
+    pub(crate) began_at: Instant,
+    losses: u64,
+    trusted: bool,
+    /// Its place among the calls that share what is under way.
+    joins: Option<usize>,
+}
+
+/// A call that may share what another one of its process and key brings, or give it to others.
+struct Sharing {
+    process: usize,
+    key: KeyNo,
+    began: Order,
+    ended: Option<Order>,
+}
+
+pub(crate) struct World {
+    state: Mutex<State>,
+}
+
+struct State {
+    fallback_ttl: Duration,
+    /// Processes keep what they read.
+    tiered: bool,
+    order: Order,
+    /// When a process was last seen to trust the server again.
+    last_recovery: Order,
+    /// When a clear, or the invalidation of a tag, last began or returned somewhere, or a process met another server.
+    tokens_moved: Option<Instant>,
+    begun: Instant,
+    versions: Vec<u64>,
+    loads: Vec<Load>,
+    removals: Vec<Removal>,
+    sharing: Vec<Sharing>,
+    processes: Vec<Process>,
+    violations: Vec<String>,
+    trace: Option<Trace>,
+    totals: Totals,
+}
+
+impl World {
+    pub(crate) fn new(
+        keys: usize,
+        processes: usize,
+        fallback_ttl: Duration,
+        tiered: bool,
+        trace: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                fallback_ttl,
+                tiered,
+                order: 0,
+                last_recovery: 0,
+                tokens_moved: None,
+                begun: Instant::now(),
+                versions: vec![1; keys],
+                loads: Vec::new(),
+                removals: Vec::new(),
+                sharing: Vec::new(),
+                processes: (0..processes)
+                    .map(|_| Process {
+                        cache: None,
+                        losses: 0,
+                        run: 0,
+                        trusted: false,
+                    })
+                    .collect(),
+                violations: Vec::new(),
+                trace: trace.then(Vec::new),
+                totals: Totals::default(),
+            }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enlist(&self, process: usize, cache: &Cache) {
+        self.state().processes[process].cache = Some(cache.clone());
+    }
+
+    /// Lets go of the caches, and gives what was found: violations, the trace, and the counts.
+    pub(crate) fn end(&self) -> (Vec<String>, Trace, Totals) {
+        let mut state = self.state();
+        for process in &mut state.processes {
+            process.cache = None;
+        }
+        (
+            std::mem::take(&mut state.violations),
+            state.trace.take().unwrap_or_default(),
+            state.totals,
+        )
+    }
+
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Totals)) {
+        count(&mut self.state().totals);
+    }
+
+    pub(crate) fn note(&self, key: Option<KeyNo>, text: impl FnOnce() -> String) {
+        self.state().note(key, text);
+    }
+
+    pub(crate) fn complain(&self, text: String) {
+        self.state().complain(None, text);
+    }
+
+    /// The origin is written.
+    pub(crate) fn bump(&self, key: KeyNo) -> u64 {
+        let mut state = self.state();
+        state.versions[key] += 1;
+        state.versions[key]
+    }
+
+    pub(crate) fn version(&self, key: KeyNo) -> u64 {
+        self.state().versions[key]
+    }
+
+    /// A process stops trusting the server. Called by its backend.
+    pub(crate) fn lost(&self, process: usize) {
+        let mut state = self.state();
+        state.processes[process].losses += 1;
+        state.note(None, || format!("p{process} loses the server"));
+    }
+
+    /// A process has been answered by this run of the server.
+    pub(crate) fn met(&self, process: usize, run: u64) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.processes[process].run, run) != run {
+            state.tokens_moved = Some(Instant::now());
+            state.note(None, || format!("p{process} meets run {run} of the server"));
+        }
+    }
+
+    /// The server may have forgotten the last writes that it has acknowledged, and is another one now. Removals of the
+    /// last minute are replayed by those who made them.
+    pub(crate) fn forgotten(&self, run: u64) {
+        let mut state = self.state();
+        state.tick();
+        let State {
+            removals,
+            processes,
+            ..
+        } = &mut *state;
+        for removal in removals {
+            if !matches!(removal.others, Others::NotYet) {
+                let process = &processes[removal.process];
+                let losses = process.losses + u64::from(process.trusts());
+                removal.others = Others::AtTrust { losses, run };
+            }
+        }
+        // A set is a write like any other: what was there before may be there again.
+        for removal in &mut state.removals {
+            if removal.kind == Kind::Set && removal.returned.is_some() {
+                removal.kind = Kind::Refresh;
+            }
+        }
+    }
+}
+
+impl State {
+    /// The next moment; a good one to see who trusts the server again.
+    fn tick(&mut self) -> Order {
+        self.order += 1;
+        let order = self.order;
+        for process in &mut self.processes {
+            let trusts = process.trusts();
+            if !std::mem::replace(&mut process.trusted, trusts) && trusts {
+                self.last_recovery = order;
+            }
+        }
+        for removal in &mut self.removals {
+            if let Others::AtTrust { losses, run } = removal.others {
+                let process = &self.processes[removal.process];
+                if process.losses >= losses && process.run >= run && process.trusts() {
+                    removal.others = Others::From(order, Instant::now());
+                }
+            }
+        }
+        order
+    }
+
+    fn note(&mut self, key: Option<KeyNo>, text: impl FnOnce() -> String) {
+        let (order, at) = (self.order, self.begun.elapsed());
+        if let Some(trace) = &mut self.trace {
+            trace.push((key, format!("{order:>6} {at:>12?}  {}", text())));
+        }
+    }
+
+    fn complain(&mut self, key: Option<KeyNo>, text: String) {
+        self.note(key, || format!("VIOLATION {text}"));
+        self.violations.push(text);
+    }
+}
+
+impl Process {
+    fn trusts(&self) -> bool {
+        self.cache
+            .as_ref()
+            .is_some_and(|cache| cache.health().serving == Serving::Backend)
+    }
+}
+
+impl Look {
+    pub(crate) fn called(&self) -> (Order, Instant) {
+        (self.began, self.began_at)
+    }
+}
