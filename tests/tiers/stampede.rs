@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -179,16 +179,21 @@ async fn loads_that_cannot_be_shared_are_not_tried_one_after_another() {
             Arc::new(AtomicU32::new(0)),
             Arc::new(AtomicU32::new(0)),
         );
+        let all_here = Arc::new(AtomicBool::new(false));
         let mut callers: Vec<_> = (0..200)
             .map(|_| {
-                let (cache, loads, now, most) = (
+                let (cache, all_here, loads, now, most) = (
                     cache.clone(),
+                    Arc::clone(&all_here),
                     Arc::clone(&loads),
                     Arc::clone(&now),
                     Arc::clone(&most),
                 );
                 Box::pin(async move {
                     let load = || async {
+                        while !all_here.load(Ordering::SeqCst) {
+                            sleep(Duration::from_millis(1)).await;
+                        }
                         let failed_so_far = loads.fetch_add(1, Ordering::SeqCst);
                         let others = now.fetch_add(1, Ordering::SeqCst);
                         most.fetch_max(others + 1, Ordering::SeqCst);
@@ -208,10 +213,11 @@ async fn loads_that_cannot_be_shared_are_not_tried_one_after_another() {
                 })
             })
             .collect();
-        // All of them are of one flight, whichever runs first: whoever came after the last had left would begin another.
+        // All of them are of one flight, and none ends before the last one has come: whoever came later would begin another.
         for caller in &mut callers {
             assert!(!poll_times(caller.as_mut(), 1).await);
         }
+        all_here.store(true, Ordering::SeqCst);
         let callers: Vec<_> = callers.into_iter().map(tokio::spawn).collect();
         for caller in callers {
             let ended = soon("a caller", caller).await;
