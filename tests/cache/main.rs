@@ -1,10 +1,17 @@
 //! What a cache does, in memory: through the macros and by hand.
 
+mod ahead;
 mod basics;
 mod cancel;
+mod context;
 mod deferred;
 mod flights;
+mod none;
+mod origin;
+mod shared;
+mod stale;
 mod tags;
+mod timeouts;
 mod writers;
 
 use std::sync::Arc;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dexter_cache::__private::tag_load;
 use dexter_cache::{
-    Cache, CacheKey, Clear, Key, KeyPattern, Policy, Reach, Ttl, cached, invalidates,
+    Cache, CacheContext, CacheKey, Clear, Key, KeyPattern, Policy, Reach, Ttl, cached, invalidates,
 };
 use proptest::prelude::*;
 use tokio::sync::oneshot;
@@ -40,7 +39,7 @@ impl Slow {
                 begun.send(()).unwrap();
                 let value = gone.await.unwrap();
                 for tag in late {
-                    assert!(tag_load(tag));
+                    CacheContext::current().expect("within a load").tag(tag);
                 }
                 value
             };
@@ -158,7 +157,7 @@ async fn tags_of_the_value_count_like_others() {
     assert_eq!(held(&cache, 1).await, Some(1));
     let _ = cache.invalidate_tag("late").await.unwrap();
     assert_eq!(held(&cache, 1).await, None);
-    assert!(!tag_load("outside of a load"));
+    assert!(CacheContext::current().is_none(), "outside of a load");
 }
 
 #[tokio::test]

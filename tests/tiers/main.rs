@@ -7,6 +7,7 @@ mod drills;
 mod foreign;
 mod forgetful;
 mod leases;
+mod lives;
 mod reentrant;
 mod stampede;
 mod strange_values;

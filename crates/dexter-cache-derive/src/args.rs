@@ -7,12 +7,19 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Expr, Ident, LitInt, LitStr, Path, Result, Token, parenthesized};
 
 use crate::duration::Ttl;
+use crate::lives::Lives;
 use crate::{names, options};
 
 const KNOWN: &[&str] = &[
     "ttl",
     "prefix",
     "tags",
+    "stale",
+    "throttle",
+    "refresh_ahead",
+    "soft_timeout",
+    "hard_timeout",
+    "none_ttl",
     "cache",
     "key",
     "skip",
@@ -29,6 +36,7 @@ pub(crate) struct CachedArgs {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) prefix: Option<LitStr>,
     pub(crate) tags: Vec<LitStr>,
+    pub(crate) lives: Lives,
     pub(crate) cache: Option<Expr>,
     pub(crate) key: Vec<KeyArg>,
     pub(crate) skip: Vec<Ident>,
@@ -69,7 +77,11 @@ impl CachedArgs {
         match names::text(name).as_str() {
             "ttl" => {
                 options::equals(name, input, "ttl = 300")?;
-                self.ttl = Some(Ttl::new(input.parse()?)?);
+                self.ttl = Some(Ttl::new("ttl", input.parse()?)?);
+            }
+            "stale" | "throttle" | "refresh_ahead" | "soft_timeout" | "hard_timeout"
+            | "none_ttl" => {
+                self.lives.option(name, input)?;
             }
             "prefix" => {
                 self.prefix = Some(prefix(options::text(

@@ -60,15 +60,52 @@ fn lookup(model: &Model) -> TokenStream {
     let sharing_of = self::sharing(model);
     let cache = cache(model);
     let key = model.parts.closure(function, private);
+    let lives = &model.args.lives;
     let ttl_of = model.args.ttl.as_ref().map(|ttl| {
-        let tokens = ttl.tokens(private);
+        let mut tokens = ttl.tokens(private);
+        let policy = lives.policy(private);
+        if !policy.is_empty() {
+            tokens = quote!(#private::Policy::new(#tokens) #policy);
+        }
         let takes_apart = take_apart(function, |name| names::mentions(&tokens, name));
         quote!({ #takes_apart #tokens })
     });
     let policy_of = tagged(model, ttl_of);
     let launch_of = self::launch(model);
+    let asked = lives.asked(private, output, &launch);
     let load = load(model);
     let lint = body::underscores(function);
+    // Where a hit may be due for a refresh, it is returned once that has begun.
+    let ahead = lives.is_refreshed_ahead();
+    let enter = Ident::new(
+        if ahead { "enter_ahead" } else { "enter" },
+        Span::mixed_site(),
+    );
+    let (found, due) = if ahead {
+        let found = quote! {
+            #private::Entered::Hit(#hit) => return #hit,
+            #private::Entered::Due(#hit, #miss) => (::core::option::Option::Some(#hit), #miss),
+            #private::Entered::Miss(#miss) => (::core::option::Option::None, #miss),
+        };
+        let due = quote! {
+            if let ::core::option::Option::Some(#hit) = #hit {
+                #launch.refresh(#miss, #shape, #sharing, #ttl, #load);
+                return #hit;
+            }
+        };
+        (found, due)
+    } else {
+        let found = quote! {
+            #private::Entered::Hit(#hit) | #private::Entered::Due(#hit, _) => return #hit,
+            #private::Entered::Miss(#miss) => #miss,
+        };
+        (found, TokenStream::new())
+    };
+    let missed = if ahead {
+        quote!((#hit, #miss))
+    } else {
+        quote!(#miss)
+    };
     quote! {
         {
             #lint
@@ -76,13 +113,14 @@ fn lookup(model: &Model) -> TokenStream {
                 #inner
                 #(let #args = #args;)*
                 #shape_of
-                let #miss = match #private::enter::<#output, _>(#site, #cache, #shape, #key) {
-                    #private::Entered::Hit(#hit) => return #hit,
-                    #private::Entered::Miss(#miss) => #miss,
+                let #missed = match #private::#enter::<#output, _>(#site, #cache, #shape, #key) {
+                    #found
                 };
                 let #ttl = #policy_of;
                 let #sharing = #sharing_of;
                 let #launch = #launch_of;
+                #asked
+                #due
                 ::std::boxed::Box::pin(#launch.run(#miss, #shape, #sharing, #ttl, #load))
             };
             #pinned.await
@@ -152,10 +190,11 @@ fn sharing(model: &Model) -> TokenStream {
     } = model;
     let output = &function.output;
     let probe = names::local("probe");
+    let late = model.args.lives.late(private, &probe);
     quote!({
         use #private::probe::levels::*;
         let #probe = #private::probe::Probe::<#output>::new();
-        #private::Sharing((&&&#probe).dexter_failure(), (&&&#probe).dexter_nothing())
+        #private::Sharing((&&&#probe).dexter_failure(), (&&&#probe).dexter_nothing(), #late)
     })
 }
 

@@ -14,17 +14,21 @@ pub(crate) enum Ttl {
 }
 
 impl Ttl {
-    pub(crate) fn new(expr: Expr) -> Result<Self> {
+    /// What was written behind `name =`.
+    pub(crate) fn new(name: &str, expr: Expr) -> Result<Self> {
         let span = expr.span();
         match &expr {
-            Expr::Lit(ExprLit { lit, .. }) => Ok(Self::Fixed(literal(lit)?, span)),
+            Expr::Lit(ExprLit { lit, .. }) => Ok(Self::Fixed(literal(name, lit)?, span)),
             Expr::Unary(ExprUnary {
                 op: UnOp::Neg(_),
                 expr,
                 ..
             }) if matches!(**expr, Expr::Lit(_)) => Err(Error::new(
                 span,
-                "a `ttl` cannot be negative: write the seconds, such as `ttl = 300`",
+                format!(
+                    "{} cannot be negative: write the seconds, such as `{name} = 300`",
+                    article(name)
+                ),
             )),
             _ => Ok(Self::Expression(expr)),
         }
@@ -46,53 +50,70 @@ impl Ttl {
     }
 }
 
-fn literal(lit: &Lit) -> Result<Duration> {
+fn article(name: &str) -> String {
+    if name == "ttl" {
+        "a `ttl`".to_owned()
+    } else {
+        format!("`{name}`")
+    }
+}
+
+fn literal(name: &str, lit: &Lit) -> Result<Duration> {
+    let (this, a) = (
+        if name == "ttl" { "this `ttl`" } else { "this" },
+        article(name),
+    );
     let duration = match lit {
-        Lit::Int(number) if !number.suffix().is_empty() => return Err(suffixed(number)),
-        Lit::Int(seconds) => Duration::from_secs(
-            seconds
-                .base10_digits()
-                .parse()
-                .map_err(|_| Error::new(lit.span(), "this `ttl` is too long: write fewer seconds, such as `ttl = 86400`"))?,
-        ),
+        Lit::Int(number) if !number.suffix().is_empty() => return Err(suffixed(name, number)),
+        Lit::Int(seconds) => Duration::from_secs(seconds.base10_digits().parse().map_err(|_| {
+            Error::new(
+                lit.span(),
+                format!("{this} is too long: write fewer seconds, such as `{name} = 86400`"),
+            )
+        })?),
         Lit::Str(text) => humantime::parse_duration(&text.value()).map_err(|error| {
             Error::new(
                 lit.span(),
-                format!("this `ttl` is no duration ({error}): write it as in \"5m\", \"1h 30m\" or \"500ms\""),
+                format!("{this} is no duration ({error}): write it as in \"5m\", \"1h 30m\" or \"500ms\""),
             )
         })?,
         Lit::Float(_) => {
             return Err(Error::new(
                 lit.span(),
-                "a `ttl` is whole seconds: write a number such as `300`, or a text such as \"1500ms\"",
+                format!("{a} is whole seconds: write a number such as `300`, or a text such as \"1500ms\""),
             ));
         }
         _ => {
             return Err(Error::new(
                 lit.span(),
-                "this is no `ttl`: write seconds (`ttl = 300`), a text (`ttl = \"5m\"`) or a `Duration` expression",
+                format!("this is no `{name}`: write seconds (`{name} = 300`), a text (`{name} = \"5m\"`) or a `Duration` expression"),
             ));
         }
     };
     if duration.is_zero() {
-        return Err(Error::new(
-            lit.span(),
-            "a `ttl` of zero would cache nothing: write how long a value may be used, such as `ttl = 300`",
-        ));
+        let message = if name == "ttl" {
+            "a `ttl` of zero would cache nothing: write how long a value may be used, such as `ttl = 300`".to_owned()
+        } else {
+            format!(
+                "`{name}` of zero does nothing: leave it out, or write a time, such as `{name} = 300`"
+            )
+        };
+        return Err(Error::new(lit.span(), message));
     }
     Ok(duration)
 }
 
 /// `5h` is a number to the compiler, of a type `h`.
-fn suffixed(number: &syn::LitInt) -> Error {
+fn suffixed(name: &str, number: &syn::LitInt) -> Error {
     let text = format!("{}{}", number.base10_digits(), number.suffix());
+    let a = article(name);
     let message = if humantime::parse_duration(&text).is_ok() {
         format!(
-            "a `ttl` with a unit is a text: write it in quotes, `ttl = \"{text}\"`, or in plain seconds, such as `ttl = 300`"
+            "{a} with a unit is a text: write it in quotes, `{name} = \"{text}\"`, or in plain seconds, such as `{name} = 300`"
         )
     } else {
         format!(
-            "a `ttl` is plain seconds: write `ttl = {}`, or a text such as `ttl = \"5m\"`",
+            "{a} is plain seconds: write `{name} = {}`, or a text such as `{name} = \"5m\"`",
             number.base10_digits()
         )
     };

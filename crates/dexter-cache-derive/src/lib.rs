@@ -11,6 +11,7 @@ mod duration;
 mod fallback;
 mod invalidates;
 mod key;
+mod lives;
 mod matching;
 mod model;
 mod names;

@@ -57,6 +57,7 @@ impl Model {
                 "`ttl` is missing: write how long a value may be used, `#[cached(ttl = 300)]` in seconds or `#[cached(ttl = \"5m\")]`",
             ));
         }
+        args.lives.check()?;
         if args.prefix.is_none() && place != Place::Free {
             return Err(Error::new(
                 function.sig.ident.span(),
@@ -194,16 +195,33 @@ fn place(function: &Function, args: &CachedArgs) -> Result<Place> {
 fn load(function: &Function, args: &CachedArgs, place: Place) -> Result<Load> {
     // An attribute on a method does not see the generics of the `impl`, and there is no asking a type whether it is
     // `'static`: a detached load in `impl<T> Repository<T>` would not compile. So methods have to ask for it.
+    let needed = args.lives.detached();
     let wanted = args
         .detach
-        .map_or(place == Place::Free, |(wanted, _)| wanted);
+        .map_or(place == Place::Free || needed.is_some(), |(wanted, _)| {
+            wanted
+        });
+    if let (false, Some(option)) = (wanted, needed) {
+        let message = format!(
+            "`{option}` needs a load that goes on without its caller: leave `detach = false` out, or `{option}`"
+        );
+        return Err(Error::new(option.span(), message));
+    }
     if !wanted {
         return Ok(Load::InPlace);
     }
-    match detach::obstacle(function) {
-        Some(obstacle) if args.detach.is_some() => Err(obstacle),
-        Some(_) => Ok(Load::InPlace),
-        None if place == Place::Free => Ok(Load::Inner),
-        None => Ok(Load::Beside),
+    match (detach::obstacle(function), needed) {
+        (Some(obstacle), None) if args.detach.is_some() => Err(obstacle),
+        (Some(obstacle), Some(option)) => {
+            let why = obstacle
+                .to_string()
+                .replace("leave `detach` out", &format!("leave `{option}` out"));
+            let message =
+                format!("`{option}` needs a load that goes on without its caller, and {why}");
+            Err(Error::new(option.span(), message))
+        }
+        (Some(_), None) => Ok(Load::InPlace),
+        (None, _) if place == Place::Free => Ok(Load::Inner),
+        (None, _) => Ok(Load::Beside),
     }
 }

@@ -5,15 +5,6 @@ use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
 use syn::{Error, Ident, LitStr, Path, Result, Token};
 
-/// Options that a later version has.
-const LATER: &[&str] = &[
-    "stale",
-    "refresh_ahead",
-    "soft_timeout",
-    "hard_timeout",
-    "none_ttl",
-];
-
 /// Calls `option` with the name of each option; what follows the name is for it to read.
 pub(crate) fn each(
     input: ParseStream<'_>,
@@ -62,18 +53,7 @@ fn example(known: &[&str]) -> &'static str {
     }
 }
 
-/// Whether a later version has this option.
-pub(crate) fn is_later(text: &str) -> bool {
-    LATER.contains(&text)
-}
-
 pub(crate) fn unknown(name: &Ident, text: &str, known: &[&str]) -> Error {
-    if is_later(text) {
-        return Error::new(
-            name.span(),
-            format!("`{text}` is not available in this version yet: leave it out"),
-        );
-    }
     let message = match closest(text, known) {
         Some(near) => format!("there is no option `{text}`: write `{near}`"),
         None => format!("there is no option `{text}`: write one of {}", list(known)),

@@ -106,7 +106,7 @@ fn option(args: &mut InvalidatesArgs, input: ParseStream<'_>) -> Result<()> {
             args.cache = Some(input.parse()?);
         }
         "crate" => args.krate = Some(options::krate(&name, input)?),
-        text if input.peek(Token![=]) || options::is_later(text) => {
+        text if input.peek(Token![=]) => {
             return Err(options::unknown(&name, text, KNOWN));
         }
         text => {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::backend::CacheBackend;
 use crate::backend::memory::{EntryInfo, MemoryLimits, MemoryStore};
 use crate::background::Background;
@@ -53,6 +55,9 @@ pub struct CacheBuilder {
     trust_snapshot: bool,
     jitter: f64,
     tiered: bool,
+    throttle: Duration,
+    loads_while_away: usize,
+    slow_after: Option<Duration>,
     off: bool,
     #[cfg(feature = "metrics")]
     name: Arc<str>,
@@ -84,6 +89,9 @@ impl Default for CacheBuilder {
             trust_snapshot: false,
             jitter: 0.1,
             tiered: false,
+            throttle: Duration::from_secs(30),
+            loads_while_away: 256,
+            slow_after: None,
             off: false,
             #[cfg(feature = "metrics")]
             name: "cache".into(),
@@ -298,6 +306,27 @@ impl CacheBuilder {
         self
     }
 
+    /// How long no load is tried after one that failed over a stale value (30 s): until then the stale value answers. What a
+    /// function or a [`Policy`](crate::Policy) says goes before it.
+    pub fn throttle(mut self, pause: Duration) -> Self {
+        self.throttle = pause;
+        self
+    }
+
+    /// How many loads run at a time while the backend is away (256), so that what it has held back does not come down on the
+    /// origin all at once. Further ones wait, as long as [`follow_timeout`](Self::follow_timeout), and run then. At least 1.
+    pub fn loads_while_away(mut self, loads: usize) -> Self {
+        self.loads_while_away = loads;
+        self
+    }
+
+    /// Takes a backend that needs longer than that, several times in a row, for one that is away (never). It is used again
+    /// when it answers faster.
+    pub fn slow_after(mut self, limit: Duration) -> Self {
+        self.slow_after = Some(limit);
+        self
+    }
+
     /// Builds the cache and, where there is a backend, tries to reach it, for at most 1.5 seconds.
     ///
     /// A backend that cannot be reached is no error: memory serves, and the backend is used as soon as it is there.
@@ -384,6 +413,7 @@ impl CacheBuilder {
                 lease_ttl: self.lease_ttl,
                 max_value: self.max_value_bytes,
                 trust_snapshot: self.trust_snapshot,
+                slow_after: self.slow_after,
                 clock: self.clock.clone(),
                 guards: self.guards,
                 tiered: self.tiered,
@@ -415,7 +445,11 @@ impl CacheBuilder {
                 name: self.name,
                 jitter: self.jitter,
                 follow_timeout: self.follow_timeout,
+                throttle: self.throttle,
             },
+            loads_while_away: Semaphore::new(
+                self.loads_while_away.clamp(1, Semaphore::MAX_PERMITS),
+            ),
             off: AtomicBool::new(self.off),
             closed: AtomicBool::new(false),
             warned_too_large: AtomicBool::new(false),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::backend::memory::{Held, MemoryStore};
 use crate::background::Background;
 use crate::builder::CacheBuilder;
@@ -16,11 +18,11 @@ use crate::flight::Flights;
 use crate::global::{self, Scope};
 use crate::health::{Breaker, CacheMode, Health, Serving};
 use crate::key::Key;
-use crate::load::Inline;
+use crate::load::{Detach, Inline};
 use crate::pattern::KeyPattern;
 use crate::policy::Policy;
-use crate::shape::{CacheValue, Plain, ResultOf, Serde};
-use crate::share::{Alone, Cloned};
+use crate::shape::{CacheValue, Plain, ResultOf, Serde, Shape};
+use crate::share::{Alone, Cloned, Late, Share, Sharing};
 use crate::stats::{Counters, PrefixId, Stats};
 use crate::tag::TagId;
 use crate::target::{Clear, Invalidated, Target};
@@ -45,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) background: Arc<Background>,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
+    /// Loads that may run at a time while the backend is away.
+    pub(crate) loads_while_away: Semaphore,
     pub(crate) off: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) warned_too_large: AtomicBool,
@@ -59,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) name: Arc<str>,
     pub(crate) jitter: f64,
     pub(crate) follow_timeout: Duration,
+    pub(crate) throttle: Duration,
 }
 
 impl Cache {
@@ -161,7 +166,7 @@ impl Cache {
     {
         let shape = Plain::<T, Serde>::new();
         let miss = match self.enter(key, shape) {
-            Entered::Hit(value) => return value,
+            Entered::Hit(value) | Entered::Due(value, _) => return value,
             Entered::Miss(miss) => miss,
         };
         Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
@@ -187,7 +192,7 @@ impl Cache {
     {
         let shape = ResultOf::<T, E, Serde>::new();
         let miss = match self.enter(key, shape) {
-            Entered::Hit(value) => return value,
+            Entered::Hit(value) | Entered::Due(value, _) => return value,
             Entered::Miss(miss) => miss,
         };
         Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
@@ -211,16 +216,113 @@ impl Cache {
     {
         let shape = ResultOf::<T, E, Serde>::new();
         let miss = match self.enter(key, shape) {
-            Entered::Hit(value) => return value,
+            Entered::Hit(value) | Entered::Due(value, _) => return value,
             Entered::Miss(miss) => miss,
         };
         Box::pin(Inline.run(miss, shape, Cloned, policy.into(), load)).await
     }
 
-    fn enter<R, S: crate::shape::Shape<R>>(&self, key: &Key, shape: S) -> Entered<R, S::Value> {
+    /// As [`get_or_load`](Self::get_or_load), with a load that runs in a task of its own: a caller that is dropped takes
+    /// nothing with it, and all of the [`Policy`] acts but `hard_timeout`, which needs an error to say it with.
+    ///
+    /// The load carries the cache's scope and the `tracing` span, and no other task-local. `load` itself runs here, and only
+    /// where it is needed.
+    ///
+    /// # Panics
+    ///
+    /// Where `load` does, or what it returns; or when the runtime ends meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// The load goes on.
+    ///
+    /// # Cost
+    ///
+    /// As for [`get_or_load`](Self::get_or_load), and a task for each load.
+    pub async fn get_or_load_detached<T, F>(
+        &self,
+        key: &Key,
+        policy: impl Into<Policy>,
+        load: impl FnOnce() -> F,
+    ) -> T
+    where
+        T: CacheValue,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.run_detached(key, policy.into(), Plain::<T, Serde>::new(), Alone, load)
+            .await
+    }
+
+    /// As [`get_or_load_detached`](Self::get_or_load_detached), with a load that may fail, and that may take too long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dexter_cache::{Cache, Error, ErrorKind, Key, Policy, Ttl};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let cache = Cache::memory();
+    /// let policy = Policy::new(Ttl::secs(60)).hard_timeout(Duration::from_millis(5));
+    /// let never = || async { std::future::pending::<Result<u32, Error>>().await };
+    /// let late = cache.try_get_or_load_detached(&Key::new("late"), policy, never).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::LoadTimeout);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`; and, where the policy has a hard timeout, [`ErrorKind::LoadTimeout`](crate::ErrorKind::LoadTimeout).
+    pub async fn try_get_or_load_detached<T, E, F>(
+        &self,
+        key: &Key,
+        policy: impl Into<Policy>,
+        load: impl FnOnce() -> F,
+    ) -> Result<T, E>
+    where
+        T: CacheValue,
+        E: From<Error> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let shape = ResultOf::<T, E, Serde>::new();
+        self.run_detached(key, policy.into(), shape, Sharing(Alone, Alone, Late), load)
+            .await
+    }
+
+    async fn run_detached<R, S, H, F>(
+        &self,
+        key: &Key,
+        policy: Policy,
+        shape: S,
+        share: H,
+        load: impl FnOnce() -> F,
+    ) -> R
+    where
+        R: Send + 'static,
+        S: Shape<R> + 'static,
+        H: Share<R>,
+        F: Future<Output = R> + Send + 'static,
+    {
         let prefix = PrefixId::of(key.prefix());
         let traits = Traits::default();
-        Scope::with(|scope| call::look(self, scope, prefix, traits, shape, || key))
+        let entered = Scope::with(|scope| {
+            call::look::<R, S, true>(self, scope, prefix, traits, shape, || key)
+        })
+        .entered(prefix, traits, key);
+        let miss = match entered {
+            Entered::Hit(value) => return value,
+            Entered::Due(value, miss) => {
+                Detach.refresh(miss, shape, share, policy, load);
+                return value;
+            }
+            Entered::Miss(miss) => miss,
+        };
+        Box::pin(Detach.run(miss, shape, share, policy, load)).await
+    }
+
+    fn enter<R, S: Shape<R>>(&self, key: &Key, shape: S) -> Entered<R, S::Value> {
+        let prefix = PrefixId::of(key.prefix());
+        let traits = Traits::default();
+        Scope::with(|scope| call::look::<R, S, false>(self, scope, prefix, traits, shape, || key))
             .entered(prefix, traits, key)
     }
 

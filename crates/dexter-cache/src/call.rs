@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::memory::Held;
+use crate::backend::memory::{Claim, Extra, Held, MemoryStore};
 use crate::cache::{Cache, Inner};
 use crate::clock::Nanos;
 use crate::global::{self, Mode, Scope};
@@ -34,6 +34,17 @@ pub(crate) struct Traits {
     pub(crate) version: u32,
     /// The function answers requests.
     pub(crate) handler: bool,
+    /// There is a `None` in what the function returns.
+    pub(crate) nothing: bool,
+}
+
+/// What a call was answered with that found nothing fresh.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer {
+    /// Something that was loaded, here or by somebody else, and lives for this long.
+    Loaded(Duration),
+    /// A value past its time.
+    Stale,
 }
 
 /// What the part of a call that does not wait came to.
@@ -41,6 +52,8 @@ pub(crate) struct Traits {
 pub enum Entered<R, V> {
     /// The answer.
     Hit(R),
+    /// The answer, and it is time to load it anew. Only from [`enter_ahead`].
+    Due(R, Miss<V>),
     /// There is none in memory.
     Miss(Miss<V>),
 }
@@ -49,6 +62,8 @@ pub enum Entered<R, V> {
 pub struct Miss<V> {
     /// `None` where the call goes round the cache.
     pub(crate) call: Option<Call>,
+    /// Nobody else refreshes the entry for as long as this is held.
+    pub(crate) claim: Option<Claim>,
     value: std::marker::PhantomData<fn() -> V>,
 }
 
@@ -56,6 +71,7 @@ impl<V> Miss<V> {
     fn of(call: Option<Call>) -> Self {
         Self {
             call,
+            claim: None,
             value: std::marker::PhantomData,
         }
     }
@@ -77,11 +93,33 @@ pub fn enter<R, S: Shape<R>>(
     shape: S,
     key: impl FnOnce(&mut KeyBuilder),
 ) -> Entered<R, S::Value> {
+    enter_site::<R, S, false>(site, cache, shape, key)
+}
+
+/// As [`enter`], for functions that are refreshed ahead.
+#[inline]
+pub fn enter_ahead<R, S: Shape<R>>(
+    site: &'static Site,
+    cache: Option<&Cache>,
+    shape: S,
+    key: impl FnOnce(&mut KeyBuilder),
+) -> Entered<R, S::Value> {
+    enter_site::<R, S, true>(site, cache, shape, key)
+}
+
+#[inline]
+fn enter_site<R, S: Shape<R>, const AHEAD: bool>(
+    site: &'static Site,
+    cache: Option<&Cache>,
+    shape: S,
+    key: impl FnOnce(&mut KeyBuilder),
+) -> Entered<R, S::Value> {
     let named = site.named();
     let traits = Traits {
         local: site.is_local(),
         version: site.type_version(),
         handler: S::HANDLER,
+        nothing: S::NOTHING,
     };
     let mut builder = KeyBuilder::empty();
     let mut key = Some(key);
@@ -93,7 +131,7 @@ pub fn enter<R, S: Shape<R>>(
             global::warn_no_cache(site.function());
             return Looked::Round;
         };
-        look(cache, scope, named.id, traits, shape, || {
+        look::<R, S, AHEAD>(cache, scope, named.id, traits, shape, || {
             builder.begin(named.prefix());
             let key = key.take().expect("the scope is shown once");
             key(&mut builder);
@@ -106,6 +144,8 @@ pub fn enter<R, S: Shape<R>>(
 /// What a look came to. A hit is all that most calls carry out of the scope, so the key is not in here.
 pub(crate) enum Looked<R> {
     Hit(R),
+    /// A hit that is to be loaded anew.
+    Due(R, Absent, Claim),
     /// Nothing that can be used was found.
     Absent(Absent),
     /// The call goes round the cache.
@@ -124,25 +164,37 @@ impl<R> Looked<R> {
     pub(crate) fn entered<V>(self, prefix: PrefixId, traits: Traits, key: &Key) -> Entered<R, V> {
         match self {
             Self::Hit(result) => Entered::Hit(result),
-            Self::Absent(Absent {
-                cache,
-                mode,
-                record,
-            }) => Entered::Miss(Miss::of(Some(Call {
-                cache,
-                key: key.clone(),
-                prefix,
-                mode,
-                record,
-                traits,
-            }))),
+            Self::Due(result, absent, claim) => {
+                let mut miss = Miss::of(Some(absent.call(prefix, traits, key)));
+                miss.claim = Some(claim);
+                Entered::Due(result, miss)
+            }
+            Self::Absent(absent) => Entered::Miss(Miss::of(Some(absent.call(prefix, traits, key)))),
             Self::Round => Entered::Miss(Miss::of(None)),
         }
     }
 }
 
+impl Absent {
+    fn call(self, prefix: PrefixId, traits: Traits, key: &Key) -> Call {
+        let Self {
+            cache,
+            mode,
+            record,
+        } = self;
+        Call {
+            cache,
+            key: key.clone(),
+            prefix,
+            mode,
+            record,
+            traits,
+        }
+    }
+}
+
 #[inline]
-pub(crate) fn look<'k, R, S: Shape<R>>(
+pub(crate) fn look<'k, R, S: Shape<R>, const AHEAD: bool>(
     cache: &Cache,
     scope: Option<&Scope>,
     prefix: PrefixId,
@@ -176,13 +228,25 @@ pub(crate) fn look<'k, R, S: Shape<R>>(
         return Looked::Round;
     }
     if mode != Mode::Refresh
-        && let Some((value, fresh_until)) = inner.in_memory::<S::Value>(key, traits.local)
+        && let Some((value, fresh_until, extra)) =
+            inner.in_memory_with::<S::Value>(key, traits.local)
     {
         if mode != Mode::Warm {
             inner.counters.add(prefix, Event::Hit);
         }
         if let Some(record) = record {
             record.hit(inner.left(fresh_until), traits.handler);
+        }
+        if AHEAD
+            && mode == Mode::Normal
+            && let Some(claim) = extra.and_then(|extra| Claim::new(extra, inner.clock.coarse()))
+        {
+            let absent = Absent {
+                cache: cache.clone(),
+                mode,
+                record: None,
+            };
+            return Looked::Due(shape.join(value), absent, claim);
         }
         return Looked::Hit(shape.join(value));
     }
@@ -201,8 +265,21 @@ impl Inner {
         key: &Key,
         local: bool,
     ) -> Option<(V, Nanos)> {
+        self.in_memory_with(key, local)
+            .map(|(value, fresh_until, _)| (value, fresh_until))
+    }
+
+    /// The same, with what few entries have.
+    #[inline]
+    fn in_memory_with<V: Clone + Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        local: bool,
+    ) -> Option<(V, Nanos, Option<Arc<Extra>>)> {
         let Held {
-            value, fresh_until, ..
+            value,
+            fresh_until,
+            extra,
         } = self.held(key, local)?;
         // A sweep that is under way may not have come to this entry yet.
         if self.flights.is_swept(key) {
@@ -210,7 +287,33 @@ impl Inner {
         }
         // Another type under the same key is a miss, and is overwritten.
         let value: &V = (&*value as &(dyn Any + Send + Sync)).downcast_ref()?;
-        Some((value.clone(), fresh_until))
+        Some((value.clone(), fresh_until, extra))
+    }
+
+    /// Whatever is kept under `key` in the memory that serves now, fresh or not.
+    pub(crate) fn kept_in_memory(&self, key: &Key, local: bool) -> Option<Held> {
+        let held = match &self.tier {
+            Some(tier) if !local => tier.kept_in_memory(key)?,
+            _ => self.memory.get_kept(key)?,
+        };
+        (!self.flights.is_swept(key)).then_some(held)
+    }
+
+    /// Whether calls are answered from memory, before a backend is asked.
+    pub(crate) fn memory_serves(&self, local: bool) -> bool {
+        local
+            || self
+                .tier
+                .as_ref()
+                .is_none_or(|tier| tier.answers_from_memory())
+    }
+
+    /// The memory that holds what is loaded now, if it is memory that does.
+    pub(crate) fn memory_behind(&self, local: bool) -> Option<&MemoryStore> {
+        match &self.tier {
+            Some(tier) if !local => (!tier.is_trusted()).then_some(&*tier.fallback),
+            _ => Some(&*self.memory),
+        }
     }
 
     pub(crate) fn left(&self, fresh_until: Nanos) -> Duration {
@@ -240,10 +343,28 @@ impl Call {
         }
     }
 
-    /// An answer that was loaded, here or by somebody else, and lives for `left`.
-    pub(crate) fn answered(&self, left: Duration) {
+    /// The answer to a look-up that found nothing fresh.
+    pub(crate) fn answered(&self, answer: Answer) {
+        if let Answer::Stale = answer {
+            self.count(Event::Stale);
+        }
         if let Some(record) = &self.record {
-            record.miss(left, self.traits.handler);
+            match answer {
+                Answer::Loaded(left) => record.miss(left, self.traits.handler),
+                Answer::Stale => record.hit(Duration::ZERO, self.traits.handler),
+            }
+        }
+    }
+
+    /// The same call once more, on nobody's behalf.
+    pub(crate) fn on_its_own(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            key: self.key.clone(),
+            prefix: self.prefix,
+            mode: Mode::Normal,
+            record: None,
+            traits: self.traits,
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     WrongType,
     /// Anything else that the backend answered.
     Backend,
+    /// A load took longer than the call's hard timeout; it goes on.
+    LoadTimeout,
 }
 
 /// The error of every fallible call of this crate: opaque, cheap to clone, never holding a password or a value.
@@ -73,9 +75,9 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the backend did not answer in time, so that the outcome is not known.
+    /// Whether something did not end in time: the backend, so that the outcome is not known, or a load.
     pub fn is_timeout(&self) -> bool {
-        self.0.kind == ErrorKind::Timeout
+        matches!(self.0.kind, ErrorKind::Timeout | ErrorKind::LoadTimeout)
     }
 }
 

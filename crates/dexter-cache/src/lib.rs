@@ -99,11 +99,19 @@
 //!
 //! # What is stored
 //!
-//! The value within `Ok` or `Some`. An `Err` is never stored, and neither is a `None`: what was not found is looked for again
-//! at every call. Return a type of your own, or an empty `Vec`, where that should be remembered.
+//! The value within `Ok` or `Some`. An `Err` is never stored. A `None` is remembered for `none_ttl`, if that is given; left
+//! out, what was not found is looked for again at every call.
 //!
 //! `local` keeps values in this process and lifts the bounds of serde from them. `version = 2` makes what was stored under
 //! another version a miss. All options are on the page of [`#[cached]`](macro@cached).
+//!
+//! # When a load fails, or takes long
+//!
+//! `#[cached(ttl = "1m", stale = "1h")]` keeps a value for an hour after its minute, to answer where a load fails; the next
+//! attempt waits then. `refresh_ahead = 0.8` loads anew before the TTL ends, with nobody waiting. `soft_timeout` answers
+//! with a stale value when a load takes long, `hard_timeout` with an error; the load goes on. By hand the same is said with
+//! a [`Policy`]. While a function loads, [`CacheContext`] shows it the value that is there, and lets it decide how long its
+//! result lives. A stale value never answers after it was removed, nor after its window.
 //!
 //! # Invalidation
 //!
@@ -174,7 +182,8 @@
 //! * A broken Redis never fails a call, and costs it at most one *budget* (250 ms) over all its operations. After that a
 //!   circuit breaker sends calls to memory at once.
 //! * Memory starts empty and fills with loads, each entry for at most 30 seconds
-//!   ([`fallback_ttl`](CacheBuilder::fallback_ttl)). Loads stay single, and memory stays bounded.
+//!   ([`fallback_ttl`](CacheBuilder::fallback_ttl)), stale or not. Loads stay single, at most 256 run at a time
+//!   ([`loads_while_away`](CacheBuilder::loads_while_away)), and memory stays bounded.
 //! * Removals made meanwhile act in memory at once and are written down, in a list in this process: the *journal*. When
 //!   Redis is back, the connection that broke is killed on the server, the journal is replayed, memory is emptied, and
 //!   only then is Redis read again. A replay only ever removes; a `set` made meanwhile is replayed as the removal of its
@@ -305,6 +314,7 @@ pub use error::{Error, ErrorKind, SharedError};
 pub use global::{InCacheScope, bypass, refresh};
 pub use health::{Breaker, CacheMode, Health, Serving};
 pub use key::{CacheKey, Key, KeyWriter};
+pub use load::CacheContext;
 pub use pattern::{KeyPattern, Matching};
 pub use policy::Policy;
 pub use stats::{Counts, Stats};

@@ -21,7 +21,24 @@ pub trait Shape<R>: Copy + Send + Sync {
 
     /// How the value becomes bytes.
     fn codec(&self) -> Codec<Self::Value>;
+
+    /// Whether there is a `None` in the result, which can be remembered.
+    const NOTHING: bool = false;
+
+    /// Whether this result is that `None`.
+    fn is_nothing(&self, _: &R) -> bool {
+        false
+    }
+
+    /// The result that is that `None`, if there is one.
+    fn nothing(&self) -> Option<R> {
+        None
+    }
 }
+
+/// In the place of a value: a `None` that is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nothing;
 
 /// How a value becomes bytes and comes back; neither where it never leaves the process.
 pub struct Codec<V> {
@@ -125,7 +142,8 @@ pub struct Serde;
 pub struct Local;
 
 macro_rules! shape {
-    ($(#[$attr:meta])* $name:ident<$($generics:ident),+> of $result:ty, handler $handler:literal: $split:expr, $join:expr) => {
+    ($(#[$attr:meta])* $name:ident<$($generics:ident),+> of $result:ty, handler $handler:literal: $split:expr, $join:expr
+        $(, nothing $pattern:pat => $nothing:expr)?) => {
         $(#[$attr])*
         pub struct $name<$($generics,)+ M>(PhantomData<fn() -> ($($generics,)+ M)>);
 
@@ -154,8 +172,8 @@ macro_rules! shape {
         }
 
         shape!(@stores $(#[$attr])* $name<$($generics),+>);
-        shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Serde CacheValue, JSON);
-        shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Local LocalValue, NONE);
+        shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Serde CacheValue, JSON $(, $pattern => $nothing)?);
+        shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Local LocalValue, NONE $(, $pattern => $nothing)?);
     };
     (@stores $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>) => {
         $(#[$attr])*
@@ -163,7 +181,8 @@ macro_rules! shape {
             type Stored = V;
         }
     };
-    (@impl $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>, $result:ty, $handler:literal, $split:expr, $join:expr, $reach:ident $bound:ident, $codec:ident) => {
+    (@impl $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>, $result:ty, $handler:literal, $split:expr, $join:expr, $reach:ident $bound:ident, $codec:ident
+        $(, $pattern:pat => $nothing:expr)?) => {
         $(#[$attr])*
         impl<V: $bound $(, $error)?> Shape<$result> for $name<V, $($error,)? $reach> {
             type Value = V;
@@ -184,23 +203,36 @@ macro_rules! shape {
             fn codec(&self) -> Codec<V> {
                 Codec::$codec
             }
+
+            $(
+                const NOTHING: bool = true;
+
+                #[allow(clippy::redundant_pattern_matching, reason = "the pattern is one of several")]
+                fn is_nothing(&self, result: &$result) -> bool {
+                    matches!(result, $pattern)
+                }
+
+                fn nothing(&self) -> Option<$result> {
+                    Some($nothing)
+                }
+            )?
         }
     };
 }
 
 shape!(Plain<V> of V, handler false: Ok, |value| value);
-shape!(OptionOf<V> of Option<V>, handler false: |result| result.ok_or(None), Some);
+shape!(OptionOf<V> of Option<V>, handler false: |result| result.ok_or(None), Some, nothing None => None);
 shape!(ResultOf<V, E> of Result<V, E>, handler false: |result| result.map_err(Err), Ok);
 shape!(ResultOptionOf<V, E> of Result<Option<V>, E>, handler false: |result| match result {
     Ok(Some(value)) => Ok(value),
     other => Err(other),
-}, |value| Ok(Some(value)));
+}, |value| Ok(Some(value)), nothing Ok(None) => Ok(None));
 shape!(#[cfg(feature = "axum")] JsonOf<V> of axum::Json<V>, handler true: |result| Ok(result.0), axum::Json);
 shape!(#[cfg(feature = "axum")] OptionJsonOf<V> of Option<axum::Json<V>>, handler true:
-    |result| result.map(|json| json.0).ok_or(None), |value| Some(axum::Json(value)));
+    |result| result.map(|json| json.0).ok_or(None), |value| Some(axum::Json(value)), nothing None => None);
 shape!(#[cfg(feature = "axum")] ResultJsonOf<V, E> of Result<axum::Json<V>, E>, handler true:
     |result| result.map(|json| json.0).map_err(Err), |value| Ok(axum::Json(value)));
 shape!(#[cfg(feature = "axum")] ResultOptionJsonOf<V, E> of Result<Option<axum::Json<V>>, E>, handler true: |result| match result {
     Ok(Some(axum::Json(value))) => Ok(value),
     other => Err(other),
-}, |value| Ok(Some(axum::Json(value))));
+}, |value| Ok(Some(axum::Json(value))), nothing Ok(None) => Ok(None));

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::error::SharedError;
+use crate::error::{Error, SharedError};
 
 /// Carries what is not stored, an error or a `None`, from the caller that loaded to those that waited.
 pub trait Share<R>: Copy + Send + Sync + 'static {
@@ -13,19 +13,47 @@ pub trait Share<R>: Copy + Send + Sync + 'static {
     fn share(&self, result: &R) -> Option<Arc<dyn Any + Send + Sync>>;
     /// The result that [`share`](Share::share) was given, as a follower returns it.
     fn unshare(&self, shared: &(dyn Any + Send + Sync)) -> Option<R>;
+    /// The result of a call that took too long, where one can be made.
+    fn too_late(&self, _: Error) -> Option<R> {
+        None
+    }
 }
 
-/// A part of a [`Share`]: of the errors, or of the `None`s.
+/// A part of a [`Share`]: of the errors, of the `None`s, of what is said when it took too long.
 #[derive(Debug, Clone, Copy)]
-pub struct Sharing<Failure, Nothing>(pub Failure, pub Nothing);
+pub struct Sharing<Failure, Nothing, Late>(pub Failure, pub Nothing, pub Late);
 
-impl<R, Failure: Share<R>, Nothing: Share<R>> Share<R> for Sharing<Failure, Nothing> {
+impl<R, Failure: Share<R>, Nothing: Share<R>, Late: Share<R>> Share<R>
+    for Sharing<Failure, Nothing, Late>
+{
     fn share(&self, result: &R) -> Option<Arc<dyn Any + Send + Sync>> {
         self.0.share(result).or_else(|| self.1.share(result))
     }
 
     fn unshare(&self, shared: &(dyn Any + Send + Sync)) -> Option<R> {
         self.0.unshare(shared).or_else(|| self.1.unshare(shared))
+    }
+
+    fn too_late(&self, error: Error) -> Option<R> {
+        self.2.too_late(error)
+    }
+}
+
+/// A call that took too long says so by its error type.
+#[derive(Debug, Clone, Copy)]
+pub struct Late;
+
+impl<T, E: From<Error>> Share<Result<T, E>> for Late {
+    fn share(&self, _: &Result<T, E>) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
+    fn unshare(&self, _: &(dyn Any + Send + Sync)) -> Option<Result<T, E>> {
+        None
+    }
+
+    fn too_late(&self, error: Error) -> Option<Result<T, E>> {
+        Some(Err(error.into()))
     }
 }
 

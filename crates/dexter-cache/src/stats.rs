@@ -31,9 +31,10 @@ pub(crate) enum Event {
     Unusable,
     NotEncoded,
     FollowTimeout,
+    Stale,
 }
 
-const EVENTS: usize = 12;
+const EVENTS: usize = 13;
 
 /// A small number for a prefix, the same for every cache of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,7 @@ impl Counters {
                 unusable: of(Event::Unusable),
                 not_encoded: of(Event::NotEncoded),
                 follow_timeouts: of(Event::FollowTimeout),
+                stale: of(Event::Stale),
             };
             total.add(&counts);
             prefixes.push((String::from(&**name), counts));
@@ -225,6 +227,8 @@ pub struct Counts {
     pub not_encoded: u64,
     /// Callers that waited too long for another one's load and ran their own.
     pub follow_timeouts: u64,
+    /// Calls answered with a value past its TTL, because a load failed or took too long.
+    pub stale: u64,
 }
 
 impl Counts {
@@ -248,6 +252,7 @@ impl Counts {
         self.unusable += other.unusable;
         self.not_encoded += other.not_encoded;
         self.follow_timeouts += other.follow_timeouts;
+        self.stale += other.stale;
     }
 }
 

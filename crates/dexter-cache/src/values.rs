@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::Shared;
 use crate::key::Key;
 use crate::policy::Policy;
-use crate::shape::{CacheValue, Codec};
+use crate::shape::{CacheValue, Codec, Nothing};
 use crate::stats::{Event, PrefixId};
 use crate::tag::TagId;
 use crate::target::Target;
@@ -32,6 +32,8 @@ impl Cache {
     pub async fn get<T: CacheValue>(&self, key: &Key) -> Result<Option<T>, Error> {
         let prefix = PrefixId::of(key.prefix());
         let value = self.read(key, false, 0, Codec::<T>::JSON, prefix).await;
+        // A `None` that is remembered is nothing to whoever wants a value.
+        let value = value.flatten();
         self.0.counters.add(
             prefix,
             if value.is_some() {
@@ -121,7 +123,7 @@ impl Cache {
             };
             let admitted = self.admitted(tier, found, &mut seen, budget).await;
             values[at] =
-                admitted.and_then(|found| self.open(tier, key, &asked, found, Codec::JSON));
+                admitted.and_then(|found| self.open(tier, key, &asked, found, Codec::JSON)?);
         }
         values
     }
@@ -219,6 +221,7 @@ impl Cache {
         Ok(())
     }
 
+    /// The value under `key`, or the `None` that is remembered there. Never a stale one.
     pub(crate) async fn read<V>(
         &self,
         key: &Key,
@@ -226,7 +229,7 @@ impl Cache {
         version: u32,
         codec: Codec<V>,
         prefix: PrefixId,
-    ) -> Option<V>
+    ) -> Option<Option<V>>
     where
         V: Clone + Send + Sync + 'static,
     {
@@ -235,7 +238,13 @@ impl Cache {
             return None;
         }
         if let Some((value, _)) = inner.in_memory::<V>(key, local) {
-            return Some(value);
+            return Some(Some(value));
+        }
+        if let Some(held) = inner.kept_in_memory(key, local)
+            && held.is_fresh(inner.clock.coarse())
+            && held.value.is::<Nothing>()
+        {
+            return Some(None);
         }
         let tier = inner.tier.as_ref().filter(|_| !local)?;
         // Also where nothing can be read: a process that does nothing but read finds the backend again.
@@ -277,6 +286,10 @@ impl Cache {
     }
 
     /// The value in an envelope that counts, which L1 keeps where there is one.
+    #[expect(
+        clippy::option_option,
+        reason = "whether something is known, and whether that is a value"
+    )]
     fn open<V>(
         &self,
         tier: &Tier,
@@ -284,25 +297,19 @@ impl Cache {
         asked: &Asked,
         found: Found<'_>,
         codec: Codec<V>,
-    ) -> Option<V>
+    ) -> Option<Option<V>>
     where
         V: Clone + Send + Sync + 'static,
     {
         let value = match found {
             Found::Lease { .. } => return None,
-            // Kept beyond its time only by the lease of a refresh.
-            Found::Value(entry)
-                if (entry.leased_until.is_some()
-                    || entry.about.times.fresh_until < entry.about.times.kept_until)
-                    && entry.about.times.fresh_until <= tier.backend_ms() =>
-            {
-                return None;
-            }
+            Found::Value(entry) if !entry.is_fresh(tier.backend_ms()) => return None,
+            Found::Value(entry) if entry.nothing => return Some(None),
             Found::Value(entry) => {
                 let value = codec.decode.and_then(|decode| decode(entry.payload).ok());
                 if let Some(value) = &value {
                     let shared = || -> Shared { Arc::new(value.clone()) };
-                    tier.keep(key, shared, &entry.about, asked, None);
+                    tier.keep(key, shared, &entry, None, asked, None);
                 }
                 value
             }
@@ -312,7 +319,7 @@ impl Cache {
             let prefix = PrefixId::of(key.prefix());
             self.0.counters.add(prefix, Event::Unusable);
         }
-        value
+        value.map(Some)
     }
 }
 
@@ -327,7 +334,7 @@ fn envelope<T: CacheValue>(
         about.epoch = labels.epoch;
         about.tags.clone_from(&labels.tags);
     }
-    wire::value(fastrand::u128(..), &about, |out| {
+    wire::value(fastrand::u128(..), &about, None, |out| {
         serde_json::to_writer(out, value)
     })
     // The text of the error is the user's own, and may hold the value.

@@ -3,8 +3,8 @@
 //! ```text
 //!  0  2  magic DC 58
 //!  2  1  version (1)
-//!  3  1  kind: 0 lease without a value, 1 JSON
-//!  4  2  flags: 1 = a lease is written over a value that can still be read
+//!  3  1  kind: 0 lease without a value, 1 JSON, 2 a `None` that is remembered (no payload)
+//!  4  2  flags: 1 = a lease is written over a value that can still be read, 2 = a load over this value has failed
 //!  6  2  where the payload begins, so that later versions can add to the header
 //!  8 16  token: names this very write; a lease's token while one is held
 //! 24  8  created, milliseconds on the backend's clock
@@ -12,13 +12,16 @@
 //! 40  8  kept until, the same (later than "fresh until" where a stale value may be served)
 //! 48  8  epoch of the namespace when the load began
 //! 56  8  fingerprint of the value's type
-//! 64  8  lease until, milliseconds on the backend's clock
+//! 64  8  lease until, milliseconds on the backend's clock; after a failure, until when nobody tries again
 //! 72  2  number of tags
 //! 74  …  tags: 8 bytes of hash and 16 of token each
+//!  …  …  the `ETag` that the loader gave, if any: 2 bytes of length, and the text
 //! ```
 //!
 //! All numbers are little-endian. The first [`STAMP`] bytes are what a compare-and-set compares: they change with every
 //! write, so "still the entry that I saw" is one comparison of 24 bytes, without sending the payload back.
+
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -31,6 +34,10 @@ const HEADER: usize = 74;
 /// What one tag takes behind the header.
 const TAG: usize = 24;
 const FLAG_LEASED: u16 = 1;
+const FLAG_FAILED: u16 = 2;
+const MARKS: u16 = FLAG_LEASED | FLAG_FAILED;
+/// A longer `ETag` is not kept.
+pub(crate) const MAX_ETAG: usize = 1_024;
 
 /// What identifies one write: the first [`STAMP`] bytes of the envelope.
 pub(crate) type Stamp = [u8; STAMP];
@@ -40,6 +47,16 @@ pub(crate) type Stamp = [u8; STAMP];
 enum Kind {
     Lease = 0,
     Json = 1,
+    Nothing = 2,
+}
+
+/// What a header says about the load of a value that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Somebody is loading it anew, and will be until then if nothing is heard.
+    Leased(u64),
+    /// A load has failed; until then nobody tries again.
+    Failed(u64),
 }
 
 /// The times of an entry, in milliseconds on the backend's clock.
@@ -73,9 +90,35 @@ pub(crate) const MAX_TAGS: usize = 1_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
     pub(crate) about: About,
-    /// Until when somebody is loading it anew.
-    pub(crate) leased_until: Option<u64>,
+    /// Names the write; the lease, where somebody holds one.
+    pub(crate) token: u128,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) etag: Option<&'a str>,
+    /// A `None` that is remembered: there is no payload.
+    pub(crate) nothing: bool,
     pub(crate) payload: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// Whether the value answers, at `now` on the backend's clock.
+    ///
+    /// One that the backend keeps no longer than it is fresh is, for as long as it is there: that needs no clock.
+    pub(crate) fn is_fresh(&self, now: u64) -> bool {
+        let times = &self.about.times;
+        now < times.fresh_until || (self.mark.is_none() && times.kept_until <= times.fresh_until)
+    }
+
+    /// In how many milliseconds the value is due to be loaded anew, when `part` of the life is over that was drawn when it
+    /// was stored.
+    pub(crate) fn due_in(&self, part: f64, now: u64) -> u64 {
+        let times = &self.about.times;
+        let life = Duration::from_millis(times.fresh_until.saturating_sub(times.created));
+        let due = Duration::try_from_secs_f64(life.as_secs_f64() * part).unwrap_or(life);
+        let due = times
+            .created
+            .saturating_add(u64::try_from(due.as_millis()).unwrap_or(u64::MAX));
+        due.saturating_sub(now)
+    }
 }
 
 /// What lies under a key.
@@ -104,19 +147,26 @@ fn parse(bytes: &[u8], fingerprint: u64) -> Option<Found<'_>> {
             token: wide(header, 8),
         });
     }
-    if header[3] != Kind::Json as u8 || number(header, 56) != fingerprint {
+    let nothing = header[3] == Kind::Nothing as u8;
+    if !(nothing || header[3] == Kind::Json as u8) || number(header, 56) != fingerprint {
         return None;
     }
-    let payload =
-        bytes.get(usize::from(u16::from_le_bytes([header[6], header[7]])).max(HEADER)..)?;
+    let payload_at = usize::from(short(header, 6)).max(HEADER);
+    let payload = bytes.get(payload_at..)?;
     let times = Times {
         created: number(header, 24),
         fresh_until: number(header, 32),
         kept_until: number(header, 40),
     };
-    let is_leased = u16::from_le_bytes([header[4], header[5]]) & FLAG_LEASED != 0;
-    let tags = usize::from(u16::from_le_bytes([header[72], header[73]]));
-    let tags = bytes.get(HEADER..HEADER + tags * TAG)?;
+    let flags = short(header, 4);
+    let mark = if flags & FLAG_FAILED != 0 {
+        Some(Mark::Failed(number(header, 64)))
+    } else {
+        (flags & FLAG_LEASED != 0).then(|| Mark::Leased(number(header, 64)))
+    };
+    let tags_end = HEADER + usize::from(short(header, 72)) * TAG;
+    let tags = bytes.get(HEADER..tags_end)?;
+    let etag = bytes.get(tags_end..payload_at).and_then(etag);
     Some(Found::Value(Entry {
         about: About {
             times,
@@ -124,9 +174,21 @@ fn parse(bytes: &[u8], fingerprint: u64) -> Option<Found<'_>> {
             epoch: number(header, 48),
             tags: tags.chunks_exact(TAG).map(tag_token).collect(),
         },
-        leased_until: is_leased.then(|| number(header, 64)),
+        token: wide(header, 8),
+        mark,
+        etag,
+        nothing,
         payload,
     }))
+}
+
+/// The text of an `ETag` in what lies between the tags and the payload.
+fn etag(bytes: &[u8]) -> Option<&str> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let text = rest.get(..usize::from(u16::from_le_bytes(*length)))?;
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| !text.is_empty())
 }
 
 fn tag_token(bytes: &[u8]) -> TagToken {
@@ -156,11 +218,37 @@ pub(crate) fn lease(token: u128, now: u64, until: u64) -> Vec<u8> {
 
 /// The same entry with a lease written into its header; `None` if `bytes` is no envelope of this version.
 pub(crate) fn leased(bytes: &[u8], token: u128, until: u64) -> Option<Vec<u8>> {
+    marked(bytes, token, FLAG_LEASED, until)
+}
+
+/// The same entry, where a load has failed: nobody tries again before `until`.
+pub(crate) fn failed(bytes: &[u8], token: u128, until: u64) -> Option<Vec<u8>> {
+    marked(bytes, token, FLAG_FAILED, until)
+}
+
+/// The same entry with no lease in it.
+fn unmarked(bytes: &[u8], token: u128) -> Option<Vec<u8>> {
+    marked(bytes, token, 0, 0)
+}
+
+/// Where the lease that `token` names is written into this value: until when it is kept, and the same without the lease.
+pub(crate) fn leased_by(bytes: &[u8], token: u128) -> Option<(u64, Vec<u8>)> {
+    let is_leased = is_named(bytes, token) && short(bytes, 4) & MARKS == FLAG_LEASED;
+    let unmarked = is_leased.then(|| unmarked(bytes, fastrand::u128(..)))??;
+    Some((number(bytes, 40), unmarked))
+}
+
+/// Whether this is the write, or the lease, that `token` names.
+pub(crate) fn is_named(bytes: &[u8], token: u128) -> bool {
+    is_own(bytes) && wide(bytes, 8) == token
+}
+
+fn marked(bytes: &[u8], token: u128, mark: u16, until: u64) -> Option<Vec<u8>> {
     if bytes.len() < HEADER || bytes[..2] != MAGIC || bytes[2] != VERSION {
         return None;
     }
     let mut out = bytes.to_vec();
-    let flags = u16::from_le_bytes([out[4], out[5]]) | FLAG_LEASED;
+    let flags = short(&out, 4) & !MARKS | mark;
     out[4..6].copy_from_slice(&flags.to_le_bytes());
     out[8..24].copy_from_slice(&token.to_le_bytes());
     put(&mut out, 64, until);
@@ -173,9 +261,22 @@ pub(crate) fn leased(bytes: &[u8], token: u128, until: u64) -> Option<Vec<u8>> {
 pub(crate) fn value<E>(
     token: u128,
     about: &About,
+    etag: Option<&str>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
-    let mut out = header(Kind::Json, token);
+    let mut out = filled(Kind::Json, token, about, etag);
+    write(&mut out)?;
+    Ok(out)
+}
+
+/// A `None` that is remembered.
+pub(crate) fn nothing(token: u128, about: &About) -> Vec<u8> {
+    filled(Kind::Nothing, token, about, None)
+}
+
+/// Everything in front of the payload.
+fn filled(kind: Kind, token: u128, about: &About, etag: Option<&str>) -> Vec<u8> {
+    let mut out = header(kind, token);
     put(&mut out, 24, about.times.created);
     put(&mut out, 32, about.times.fresh_until);
     put(&mut out, 40, about.times.kept_until);
@@ -187,10 +288,15 @@ pub(crate) fn value<E>(
         out.extend_from_slice(&tag.tag.to_le_bytes());
         out.extend_from_slice(&tag.token.to_le_bytes());
     }
+    if let Some(etag) = etag.filter(|etag| etag.len() <= MAX_ETAG) {
+        let at = out.len();
+        out.extend_from_slice(&[0; 2]);
+        put_short(&mut out, at, etag.len());
+        out.extend_from_slice(etag.as_bytes());
+    }
     let payload_at = out.len();
     put_short(&mut out, 6, payload_at);
-    write(&mut out)?;
-    Ok(out)
+    out
 }
 
 /// Writes tokens that became known later into an envelope that has places for them, behind the first `skip` ones.
@@ -235,6 +341,10 @@ fn put_short(out: &mut [u8], at: usize, number: usize) {
     out[at..at + 2].copy_from_slice(&number.to_le_bytes());
 }
 
+fn short(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
 fn wide(bytes: &[u8], at: usize) -> u128 {
     let mut own = [0; 16];
     own.copy_from_slice(&bytes[at..at + 16]);
@@ -269,45 +379,88 @@ mod tests {
     }
 
     fn sample() -> Vec<u8> {
-        value(7, &about(), |out| -> Result<(), ()> {
+        value(7, &about(), Some("W/\"1\""), |out| -> Result<(), ()> {
             out.extend_from_slice(b"{}");
             Ok(())
         })
         .unwrap()
     }
 
+    fn entry() -> Entry<'static> {
+        Entry {
+            about: about(),
+            token: 7,
+            mark: None,
+            etag: Some("W/\"1\""),
+            nothing: false,
+            payload: b"{}",
+        }
+    }
+
     #[test]
     fn a_value_comes_back_as_it_was() {
-        assert_eq!(
-            read(&sample(), 42),
-            Found::Value(Entry {
-                about: about(),
-                leased_until: None,
-                payload: b"{}"
-            })
-        );
+        assert_eq!(read(&sample(), 42), Found::Value(entry()));
+    }
+
+    #[test]
+    fn a_remembered_none_has_no_payload() {
+        let bytes = nothing(7, &about());
+        let found = Entry {
+            nothing: true,
+            etag: None,
+            payload: b"",
+            ..entry()
+        };
+        assert_eq!(read(&bytes, 42), Found::Value(found));
+        assert_eq!(read(&bytes, 43), Found::Foreign, "another type's");
+    }
+
+    #[test]
+    fn an_etag_that_is_too_long_is_left_out() {
+        let etag = "x".repeat(MAX_ETAG + 1);
+        let bytes = value(7, &about(), Some(&etag), |_| Ok::<_, ()>(())).unwrap();
+        let found = Entry {
+            etag: None,
+            payload: b"",
+            ..entry()
+        };
+        assert_eq!(read(&bytes, 42), Found::Value(found));
+    }
+
+    #[test]
+    fn only_what_outlives_its_freshness_goes_by_the_clock() {
+        let mut kept = entry();
+        assert!(kept.is_fresh(1) && !kept.is_fresh(2));
+        kept.about.times.kept_until = 2;
+        assert!(kept.is_fresh(1_000), "the backend lets go of it by itself");
+        kept.mark = Some(Mark::Leased(9));
+        assert!(!kept.is_fresh(2), "kept by the lease alone");
     }
 
     #[test]
     fn a_value_under_a_lease_can_still_be_read_and_has_another_stamp() {
         let plain = sample();
-        let leased = leased(&plain, 8, 99).unwrap();
-        assert_eq!(
-            read(&leased, 42),
-            Found::Value(Entry {
-                about: about(),
-                leased_until: Some(99),
-                payload: b"{}"
-            })
-        );
-        assert_ne!(stamp(&plain), stamp(&leased));
+        let marked = [
+            (leased(&plain, 8, 99).unwrap(), Some(Mark::Leased(99))),
+            (failed(&plain, 8, 99).unwrap(), Some(Mark::Failed(99))),
+        ];
+        for (bytes, mark) in marked {
+            let found = Entry {
+                token: 8,
+                mark,
+                ..entry()
+            };
+            assert_eq!(read(&bytes, 42), Found::Value(found));
+            assert_ne!(stamp(&plain), stamp(&bytes));
+            assert_eq!(unmarked(&bytes, 7).unwrap(), plain);
+        }
     }
 
     #[test]
     fn tokens_can_be_written_later() {
         let mut late = about();
         late.tags[1].token = 0;
-        let mut bytes = value(7, &late, |out| -> Result<(), ()> {
+        let mut bytes = value(7, &late, entry().etag, |out| -> Result<(), ()> {
             out.extend_from_slice(b"{}");
             Ok(())
         })

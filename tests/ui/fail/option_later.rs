@@ -1,6 +1,6 @@
 use dexter_cache::cached;
 
-#[cached(ttl = 1, stale = "1h")]
+#[cached(ttl = 1, tags = ["a"])]
 async fn get(id: u64) -> u64 {
     id
 }

@@ -13,13 +13,13 @@ pub use std::boxed::Box;
 pub use self::invalidating::{Targets, invalidating, invalidating_always};
 pub use self::template::Text;
 pub use crate::cache::Cache;
-pub use crate::call::{Entered, Miss, enter};
+pub use crate::call::{Entered, Miss, enter, enter_ahead};
 pub use crate::global::refresh;
 pub use crate::key::{KeyBuilder, value_text};
-pub use crate::load::{Detach, Inline, tag as tag_load};
+pub use crate::load::{Detach, Inline};
 pub use crate::policy::Policy;
 pub use crate::shape::{CacheValue, Codec, Decode, Encode, LocalValue, Shape};
-pub use crate::share::{Always, Share, Sharing, Success};
+pub use crate::share::{Alone, Always, Late, Share, Sharing, Success};
 pub use crate::site::Site;
 pub use crate::target::Invalidated;
 pub use crate::ttl::{IntoTtl, Ttl, ttl};
@@ -96,7 +96,10 @@ pub fn peek<R, S: Shape<R>>(
                 site.prefix_id(),
             )
             .await;
-        Ok(value.map(|value| shape.join(value)))
+        Ok(value.and_then(|value| match value {
+            Some(value) => Some(shape.join(value)),
+            None => shape.nothing(),
+        }))
     }
 }
 

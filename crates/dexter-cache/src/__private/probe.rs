@@ -15,7 +15,7 @@ use crate::shape::{
 };
 #[cfg(feature = "axum")]
 use crate::shape::{JsonOf, OptionJsonOf, ResultJsonOf, ResultOptionJsonOf};
-use crate::share::{Alone, Always, Cloned, IfOk, Nothing, Told};
+use crate::share::{Alone, Always, Cloned, IfOk, Late, Nothing, Told};
 
 /// Stands for a value of `R` where there is none yet.
 #[derive(Debug)]
@@ -65,10 +65,10 @@ pub fn opaque<R, S: Shape<R>>(shape: &S) -> impl Shape<R> + use<R, S> {
 /// The traits of all levels, without their names: user's types keep theirs beside them.
 pub mod levels {
     pub use super::{
-        AskFailure0 as _, AskFailure1 as _, AskFailure2 as _, AskLaunch0 as _, AskLaunch1 as _,
-        AskNothing0 as _, AskNothing1 as _, AskNothing2 as _, AskShape0 as _, AskShape1 as _,
-        AskShape2 as _, AskShape3 as _, AskSuccess0 as _, AskSuccess1 as _, Settle0 as _,
-        Settle1 as _,
+        AskFailure0 as _, AskFailure1 as _, AskFailure2 as _, AskLate0 as _, AskLate1 as _,
+        AskLaunch0 as _, AskLaunch1 as _, AskNothing0 as _, AskNothing1 as _, AskNothing2 as _,
+        AskShape0 as _, AskShape1 as _, AskShape2 as _, AskShape3 as _, AskSuccess0 as _,
+        AskSuccess1 as _, Settle0 as _, Settle1 as _,
     };
     pub use crate::__private::own::levels::*;
 }
@@ -175,6 +175,11 @@ level!(AskNothing0 dexter_nothing: [R] Probe<R> => Alone;);
 level!(AskNothing1 dexter_nothing: [T] &Probe<Option<T>> => Nothing;);
 level!(AskNothing2 dexter_nothing: [T, E] &&Probe<Result<Option<T>, E>> => Nothing;);
 
+// How a call says that it took too long.
+
+level!(AskLate0 dexter_late: [R] Probe<R> => Alone;);
+level!(AskLate1 dexter_late: [T, E: From<crate::Error>] &Probe<Result<T, E>> => Late;);
+
 // Whether a writer succeeded.
 
 level!(AskSuccess0 dexter_success: [R] Probe<R> => Always;);
@@ -184,3 +189,48 @@ level!(AskSuccess1 dexter_success: [T, E] &Probe<Result<T, E>> => IfOk;);
 
 level!(AskLaunch0 dexter_launch: [T] Probe<T> => Inline;);
 level!(AskLaunch1 dexter_launch: [T: Send] &Probe<T> => Detach;);
+
+/// Asks that a load can go on without the caller that began it.
+#[inline]
+pub const fn goes_on<T: GoesOn>(_: &T) {}
+
+/// What [`goes_on`] asks.
+#[diagnostic::on_unimplemented(
+    message = "this option needs a load that goes on without its caller, and this one cannot",
+    label = "an argument, the result or the load itself cannot be sent to another task, or an argument cannot be cloned",
+    note = "pass arguments owned or by a reference to what is `Clone`, of types that are `Send`, or leave the option out"
+)]
+pub trait GoesOn {}
+
+impl GoesOn for Detach {}
+
+/// Asks that there is a `None` in what a function returns.
+#[inline]
+pub const fn has_none<R: HasNone>() {}
+
+/// What [`has_none`] asks.
+#[diagnostic::on_unimplemented(
+    message = "there is no `None` in `{Self}`: `none_ttl` is for functions that return `Option<T>` or `Result<Option<T>, E>`",
+    label = "leave `none_ttl` out"
+)]
+pub trait HasNone {}
+
+#[diagnostic::do_not_recommend]
+impl<T> HasNone for Option<T> {}
+
+#[diagnostic::do_not_recommend]
+impl<T, E> HasNone for Result<Option<T>, E> {}
+
+/// Asks that a function can say that it took too long.
+#[inline]
+pub const fn fails_late<R: FailsLate>() {}
+
+/// What [`fails_late`] asks.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say that a load took too long: `hard_timeout` is for functions that return a `Result` whose error is `From<dexter_cache::Error>`",
+    label = "return such a `Result`, or leave `hard_timeout` out"
+)]
+pub trait FailsLate {}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<crate::Error>> FailsLate for Result<T, E> {}

@@ -114,7 +114,7 @@ fn landed(value: u32) -> Landed {
     Landed::Value {
         value: Arc::new(value),
         fresh_until: 0,
-        loaded: true,
+        source: Source::Loaded,
     }
 }
 

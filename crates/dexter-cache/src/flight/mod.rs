@@ -31,12 +31,12 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 
-pub(crate) use self::part::Arrival;
+pub(crate) use self::part::{Arrival, Observer};
 
 use crate::clock::Nanos;
 use crate::guard::Guards;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::tag::{Marks, Moves, TagFence, TagSet, TagTable};
 use crate::target::Target;
@@ -52,14 +52,24 @@ pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
 /// What a flight came to.
 #[derive(Clone)]
 pub(crate) enum Landed {
-    /// A cacheable value, when it expires, and whether it was loaded (or only read).
+    /// A cacheable value, when it expires, and where it comes from.
     Value {
         value: Shared,
         fresh_until: Nanos,
-        loaded: bool,
+        source: Source,
     },
     /// An outcome that is not stored: an error, or `None`.
     Other(Shared),
+}
+
+/// Where a value comes from that a flight brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Loaded,
+    /// It was read, not loaded.
+    Found,
+    /// It was there, past its time: the load has failed.
+    Stale,
 }
 
 /// All loads of one cache that are under way.
@@ -104,13 +114,13 @@ pub(crate) struct Flight {
     turns: Semaphore,
     allowed: AtomicU32,
     landed: OnceLock<Landed>,
+    /// What whoever waits may be answered with, if the load takes too long.
+    spare: OnceLock<Shared>,
     users: AtomicUsize,
     /// A refresh: callers that may be answered with what is stored do not wait for it.
     exclusive: bool,
     /// A lease that bears the token may lie in the backend, whether the answer to its taking was heard or not.
     leased: AtomicBool,
-    /// Who of its callers asks for the lease; it is the tier that knows what the numbers mean.
-    claim: AtomicU8,
 }
 
 /// A caller's part in a flight. Dropping it leaves the flight.
@@ -195,6 +205,20 @@ impl Flights {
         self.begin(slot, key, type_id, tags, true)
     }
 
+    /// Begins a flight beside the others, that nobody joins: a refresh of what others go on reading. `None` if there is
+    /// such a one.
+    pub(crate) fn beside(
+        self: &Arc<Self>,
+        key: &Key,
+        type_id: TypeId,
+        tags: &TagSet,
+    ) -> Option<Turn> {
+        let mut shard = self.shard(key);
+        let slot = slot(&mut shard, key);
+        let refreshed = slot.flights.iter().any(|flight| flight.exclusive);
+        (!refreshed).then(|| self.begin(slot, key, type_id, tags, true))
+    }
+
     fn begin(
         self: &Arc<Self>,
         slot: &mut Slot,
@@ -214,10 +238,10 @@ impl Flights {
             turns: Semaphore::new(0),
             allowed: AtomicU32::new(1),
             landed: OnceLock::new(),
+            spare: OnceLock::new(),
             users: AtomicUsize::new(1),
             exclusive,
             leased: AtomicBool::new(false),
-            claim: AtomicU8::new(0),
         });
         slot.flights.push(Arc::clone(&flight));
         // The flight is in the shard before the list is read, and a wide fence is in the list before it reads the

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Flight, Landed, MAX_TURNS, Shard, Slot, Ticket, Turn, Waited};
+use super::{Flight, Landed, MAX_TURNS, Shard, Shared, Slot, Ticket, Turn, Waited};
 use crate::guard::Guard;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
@@ -66,11 +66,6 @@ impl Ticket {
         &self.flight.leased
     }
 
-    /// Which of the callers of the flight asks for its lease.
-    pub(crate) fn claim(&self) -> &AtomicU8 {
-        &self.flight.claim
-    }
-
     /// Whether what the flight brings may be stored no more.
     pub(crate) fn is_fenced(&self) -> bool {
         !self.is_open(&self.flights.shard(&self.key))
@@ -110,6 +105,21 @@ impl Ticket {
         Some(marks)
     }
 
+    /// Looks on without taking part: it does not keep the flight from ending.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer(Arc::clone(&self.flight))
+    }
+
+    /// Whether no other turn of the flight can be under way.
+    pub(crate) fn is_sole_turn(&self) -> bool {
+        self.flight.allowed.load(Ordering::Relaxed) == 1
+    }
+
+    /// Leaves something for those who cannot wait for the load.
+    pub(crate) fn leave_spare(&self, spare: Shared) {
+        let _ = self.flight.spare.set(spare);
+    }
+
     /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which
     /// may call the cache: what it pushes out it returns, to be dropped after the step.
     pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
@@ -125,6 +135,21 @@ impl Ticket {
                 entry.remove();
             }
         }
+    }
+}
+
+/// What can be seen of a flight from outside.
+pub(crate) struct Observer(Arc<Flight>);
+
+impl Observer {
+    /// Whether a fence has marked the flight. A removal that has returned before this is asked is seen.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.0.fenced.load(Ordering::Acquire) || !self.0.marks.are_valid()
+    }
+
+    /// What was [left](Ticket::leave_spare).
+    pub(crate) fn spare(&self) -> Option<&Shared> {
+        self.0.spare.get()
     }
 }
 

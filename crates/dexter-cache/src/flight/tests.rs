@@ -28,7 +28,7 @@ fn value(number: u32) -> Landed {
     Landed::Value {
         value: Arc::new(number),
         fresh_until: 0,
-        loaded: true,
+        source: Source::Loaded,
     }
 }
 

@@ -145,6 +145,12 @@ mod tests {
                 ..PLAIN
             },
             Case {
+                name: "a stale answer",
+                calls: |record| record.hit(Duration::ZERO, true),
+                cache_control: Some("max-age=0"),
+                ..PLAIN
+            },
+            Case {
                 name: "a life of centuries",
                 calls: |record| record.hit(Duration::MAX, true),
                 cache_control: Some("max-age=2147483648"),

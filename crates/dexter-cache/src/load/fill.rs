@@ -1,18 +1,27 @@
 //! A loaded value on its way to where it is kept.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::backend::memory::{Held, MemoryStore};
+use crate::backend::memory::{Extra, Held, MemoryStore};
 use crate::call::Call;
-use crate::clock;
+use crate::clock::{self, Nanos};
 use crate::flight::{Arrival, Shared, Ticket};
+use crate::policy::Life;
 use crate::stats::Event;
 use crate::tag::TagId;
 use crate::target::Target;
 use crate::telemetry::TARGET;
 use crate::tier::{CutOff, Lease, Tier};
 use crate::wire;
+
+/// What is stored of a load, wherever that is.
+pub(super) struct Stored {
+    pub(super) value: Shared,
+    pub(super) life: Life,
+    pub(super) etag: Option<Box<str>>,
+}
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
 pub(super) struct Fill {
@@ -22,8 +31,7 @@ pub(super) struct Fill {
     pub(super) lease: Lease,
     pub(super) cut_off: CutOff,
     pub(super) bytes: Vec<u8>,
-    pub(super) life: Duration,
-    pub(super) shared: Shared,
+    pub(super) stored: Stored,
     /// Tags that became known by the load.
     pub(super) more: Vec<TagId>,
 }
@@ -37,8 +45,7 @@ impl Fill {
             lease,
             cut_off,
             mut bytes,
-            life,
-            shared,
+            stored,
             more,
         } = self;
         let ticket = arrival.ticket();
@@ -66,13 +73,14 @@ impl Fill {
                 }
                 Err(_) => {
                     tier.abandon(&call.key).await;
-                    keep_in_fallback(&call, ticket, &tier, shared, life, &more);
+                    keep_in_fallback(&call, ticket, &tier, stored, &more);
                     cut_off.done();
                     return;
                 }
             }
         }
-        match tier.fill(&call.key, &lease, bytes, life, budget).await {
+        let kept = stored.life.kept();
+        match tier.fill(&call.key, &lease, bytes, kept, budget).await {
             Ok(true) => {
                 // What L1 holds is older; where changes are told, it is gone already.
                 tier.evict(&call.key);
@@ -88,11 +96,30 @@ impl Fill {
             Err(error) => {
                 tracing::debug!(target: TARGET, key = %call.key, error = %error, "a value was not stored");
                 tier.abandon(&call.key).await;
-                keep_in_fallback(&call, ticket, &tier, shared, life, &more);
+                keep_in_fallback(&call, ticket, &tier, stored, &more);
             }
         }
         cut_off.done();
     }
+}
+
+/// The entry for memory, of which most are plain.
+pub(super) fn held(stored: Stored, now: Nanos) -> Held {
+    let Stored { value, life, etag } = stored;
+    let fresh_until = clock::after(now, life.fresh);
+    let mut held = Held::new(value, fresh_until);
+    if !life.stale.is_zero() || life.ahead.is_some() || etag.is_some() {
+        let attempt_at = life
+            .ahead
+            .map_or(fresh_until, |ahead| clock::after(now, ahead));
+        held.extra = Some(Arc::new(Extra {
+            kept_until: clock::after(fresh_until, life.stale),
+            attempt_at: AtomicU64::new(attempt_at),
+            etag,
+            ..Extra::default()
+        }));
+    }
+    held
 }
 
 /// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
@@ -135,21 +162,20 @@ pub(super) fn keep_in_fallback(
     call: &Call,
     ticket: &Ticket,
     tier: &Tier,
-    shared: Shared,
-    life: Duration,
+    mut stored: Stored,
     more: &[TagId],
 ) -> Duration {
-    let life = life.min(tier.config.fallback_ttl);
-    if life.is_zero() || tier.is_trusted() {
+    stored.life = stored.life.within(tier.config.fallback_ttl);
+    let life = stored.life;
+    if life.kept().is_zero() || tier.is_trusted() {
         return Duration::ZERO;
     }
     // It must not come to light again when the newer value has gone.
     tier.evict(&call.key);
-    let fresh_until = clock::after(call.cache.0.clock.now(), life);
+    let held = held(stored, call.cache.0.clock.now());
     // Asked again under the lock of the flight: the guardian empties memory after all who hold it have let go.
-    let held = Held::new(shared, fresh_until);
     let stored = keep(call, ticket, &tier.fallback, held, more, || {
         !tier.is_trusted()
     });
-    if stored { life } else { Duration::ZERO }
+    if stored { life.fresh } else { Duration::ZERO }
 }

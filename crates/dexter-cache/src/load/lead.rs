@@ -2,77 +2,67 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::fill::{Fill, keep, keep_in_fallback};
-use crate::backend::memory::Held;
+use super::context::{Chain, Wishes, with_context};
+use super::fill::{Fill, Stored, held, keep, keep_in_fallback};
+use super::find::Intent;
+use super::spare::{Spare, leave};
 use crate::call::Call;
 use crate::clock;
-use crate::flight::{Landed, Shared, Ticket, Turn};
-use crate::global::Mode;
-use crate::key::Key;
-use crate::policy::Policy;
-use crate::shape::Codec;
+use crate::flight::{Landed, Shared, Source, Ticket, Turn};
+use crate::policy::{Life, Policy};
+use crate::shape::{Codec, Nothing};
 use crate::stats::Event;
-use crate::tag::{TagId, TagSet};
+use crate::tag::TagId;
 use crate::telemetry::TARGET;
 use crate::tier::{Acquired, Asked, Labels, Lease, Look, Tier};
-use crate::wire::{self, TagToken};
-
-tokio::task_local! {
-    /// The flights whose loads this task is running, innermost first.
-    static LOADING: Arc<Chain>;
-}
-
-pub(super) struct Chain {
-    pub(super) flight: usize,
-    pub(super) key: Key,
-    outer: Option<Arc<Chain>>,
-    /// Tags that the load puts on what it brings.
-    tags: Arc<Mutex<TagSet>>,
-}
+use crate::ttl::Ttl;
+use crate::wire::{self, Entry, TagToken};
 
 /// The caller that loads, for itself and for all who follow.
 ///
 /// Dropped before it has landed or failed (the caller was cancelled, or the load panicked), it passes the turn on.
 pub(super) struct Lead<V> {
-    call: Arc<Call>,
+    pub(super) call: Arc<Call>,
     /// `None` once the flight has ended.
     pub(super) turn: Option<Turn>,
     pub(super) lease: Option<Lease>,
+    /// What is there already.
+    pub(super) spare: Option<Spare>,
+    /// This load, once it runs.
+    chain: Option<Arc<Chain>>,
+    pub(super) intent: Intent,
     outer: Option<Arc<Chain>>,
     policy: Policy,
     codec: Codec<V>,
-    /// Those that the load has put on its value.
-    tags: Arc<Mutex<TagSet>>,
 }
 
 impl<V> Lead<V>
 where
     V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new(call: &Arc<Call>, turn: Turn, policy: Policy, codec: Codec<V>) -> Self {
-        let outer = LOADING.try_with(Arc::clone).ok();
+    pub(super) fn new(
+        call: &Arc<Call>,
+        turn: Turn,
+        intent: Intent,
+        policy: Policy,
+        codec: Codec<V>,
+    ) -> Self {
         Self {
             call: Arc::clone(call),
             turn: Some(turn),
             lease: None,
-            outer,
+            spare: None,
+            chain: None,
+            intent,
+            outer: Chain::current(),
             policy,
             codec,
-            tags: Arc::default(),
         }
-    }
-
-    /// The tags that became known by the load.
-    fn more_tags(&self) -> Vec<TagId> {
-        let own = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.policy.tags.as_slice();
-        let more = own.as_slice().iter().filter(|tag| !known.contains(tag));
-        more.copied().collect()
     }
 
     /// The backend, where this value goes to one.
@@ -87,50 +77,77 @@ where
             .cloned()
     }
 
-    pub(super) fn turn(&self) -> &Turn {
-        self.turn
-            .as_ref()
-            .expect("it is taken only where the lead ends")
+    /// Remembers what is there: the load can see it, and may be answered for by it.
+    pub(super) fn found(&mut self, spare: Spare) {
+        leave(self.turn().ticket(), &spare);
+        self.spare = Some(spare);
     }
 
-    pub(super) async fn acquire(&self, tier: &Tier) -> Acquired<V> {
+    pub(super) fn has_spare(&self) -> bool {
+        self.spare.is_some()
+    }
+
+    /// What is there, if it is past its time and can answer for a load that takes too long.
+    pub(super) fn stale_spare(&self) -> Option<Spare> {
+        let now = self.call.cache.0.clock.now();
+        self.spare
+            .clone()
+            .filter(|spare| self.intent == Intent::Read && !spare.is_fresh(now))
+    }
+
+    pub(super) async fn acquire(
+        &self,
+        tier: &Tier,
+        (patience, stale_patience): (Duration, Duration),
+    ) -> Acquired<Option<V>> {
         let call = Arc::clone(&self.call);
-        let decode = self.codec.decode;
+        let (decode, nothing) = (self.codec.decode, call.traits.nothing);
+        let ticket = self.turn().ticket();
         let look = Look {
             asked: Asked::default(),
-            keep: &|value: &V, about, asked| {
-                let shared = || -> Shared { Arc::new(value.clone()) };
-                tier.keep(&call.key, shared, about, asked, Some(self.turn().ticket()));
+            keep: &|value: &Option<V>, entry: &Entry<'_>, asked| {
+                let shared = || shared(value.as_ref());
+                let ahead = self.policy.refresh_ahead;
+                tier.keep(&call.key, shared, entry, ahead, asked, Some(ticket));
             },
             key: &call.key,
             fingerprint: wire::fingerprint::<V>(call.traits.version),
             tags: self.policy.tags.as_slice(),
-            decode: &move |bytes| decode.and_then(|decode| decode(bytes).ok()),
-            token: self.turn().ticket().token(),
-            leased: self.turn().ticket().leased(),
-            claim: self.turn().ticket().claim(),
-            refresh: call.mode == Mode::Refresh,
-            // Half of it: those who follow this flight must not all give up when it does.
-            patience: call.cache.0.config.follow_timeout / 2,
-            unusable: &|| call.count(Event::Unusable),
+            decode: &move |entry| {
+                if entry.nothing {
+                    return nothing.then_some(None);
+                }
+                decode
+                    .and_then(|decode| decode(entry.payload).ok())
+                    .map(Some)
+            },
+            token: ticket.token(),
+            leased: ticket.leased(),
+            sole: ticket.is_sole_turn(),
+            intent: self.intent,
+            ahead: self.policy.refresh_ahead,
+            patience,
+            stale_patience,
+            unusable: &|| self.call.count(Event::Unusable),
         };
         tier.acquire(&look, &mut tier.budget()).await
     }
 
     /// Runs the load, renewing the lease while it runs.
-    pub(super) async fn drive<R>(&self, load: impl Future<Output = R>) -> R {
+    pub(super) async fn drive<R>(&mut self, load: impl Future<Output = R>) -> R {
         #[cfg(feature = "metrics")]
-        let _stopwatch = crate::meters::Stopwatch::start(&self.call);
-        self.call.count(Event::Load);
+        let call = Arc::clone(&self.call);
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&call);
         let flight = self.turn().ticket().flight_id();
-        let chain = Arc::new(Chain {
-            flight,
-            key: self.call.key.clone(),
-            outer: self.outer.clone(),
-            tags: Arc::clone(&self.tags),
-        });
-        let mut load = pin!(LOADING.scope(chain, load));
-        let Some(tier) = self.tier().filter(|_| self.lease.is_some()) else {
+        let present = self.spare.as_ref().map(Spare::present);
+        let chain = Chain::new(flight, self.call.key.clone(), self.outer.clone(), present);
+        self.chain = Some(Arc::clone(&chain));
+        let this = &*self;
+        let _permit = this.permit().await;
+        this.call.count(Event::Load);
+        let mut load = pin!(with_context(chain, load));
+        let Some((tier, lease)) = this.tier().zip(this.lease.as_ref()) else {
             return load.await;
         };
         let period = tier.config.lease_ttl / 3;
@@ -145,10 +162,10 @@ where
                 return Poll::Ready(result);
             }
             while tick.as_mut().poll(cx).is_ready() {
-                let (tier, key) = (Arc::clone(&tier), self.call.key.clone());
-                let token = self.turn().ticket().token();
-                let renew = async move { tier.renew(&key, token).await };
-                renewal = self.call.cache.0.background.spawn(renew).ok();
+                let (tier, key) = (Arc::clone(&tier), this.call.key.clone());
+                let (token, over) = (this.turn().ticket().token(), lease.over.clone());
+                let renew = async move { tier.renew(&key, token, over.as_deref()).await };
+                renewal = this.call.cache.0.background.spawn(renew).ok();
                 tick.as_mut().reset(tokio::time::Instant::now() + period);
             }
             Poll::Pending
@@ -156,69 +173,114 @@ where
         .await
     }
 
-    /// Ends the flight with a value: stores it in memory, or returns what has to be stored in the backend.
-    pub(super) fn land(mut self: Box<Self>, value: &V) -> Option<Fill> {
+    /// While the backend is away all loads that it would have saved come at once: so many run at a time, and others wait,
+    /// as long as a follower would. One within another does not: it would wait for itself.
+    async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        let inner = &self.call.cache.0;
+        let tier = inner.tier.as_ref()?;
+        if tier.is_trusted() || self.call.traits.local || self.outer.is_some() {
+            return None;
+        }
+        let permit = inner.loads_while_away.acquire();
+        let permit = match inner.loads_while_away.try_acquire() {
+            Ok(permit) => return Some(permit),
+            Err(_) => tokio::time::timeout(inner.config.follow_timeout, permit).await,
+        };
+        permit.ok()?.ok()
+    }
+
+    /// Ends the flight with a value, or with a `None` that is remembered: stores it in memory, or returns what has to be
+    /// stored in the backend. The answer lives for the time that is returned.
+    pub(super) fn land(self: Box<Self>, value: Option<&V>) -> (Duration, Option<Fill>) {
+        let ttl = self.policy.ttl;
+        self.land_for(ttl, value)
+    }
+
+    /// Ends the flight with a `None`, which `shared` hands to the followers where it is not remembered.
+    pub(super) fn land_nothing(
+        mut self: Box<Self>,
+        shared: Option<Shared>,
+    ) -> (Duration, Option<Fill>) {
+        if let Some(ttl) = self.policy.none_ttl {
+            return self.land_for(ttl, None);
+        }
+        let now = self.call.cache.0.clock.now();
+        let stale = self.spare.take().filter(|spare| !spare.is_fresh(now));
+        if let Some(spare) = stale {
+            self.drop_stale(&spare);
+        }
+        self.end(shared);
+        (Duration::ZERO, None)
+    }
+
+    fn land_for(mut self: Box<Self>, ttl: Ttl, value: Option<&V>) -> (Duration, Option<Fill>) {
         let turn = self.turn.take().expect("a flight ends once");
-        let more = self.more_tags();
+        let inner = &self.call.cache.0;
+        let wishes = self
+            .chain
+            .take()
+            .map_or_else(Wishes::default, |chain| chain.take_wishes());
+        let known = self.policy.tags.as_slice();
+        let labels = wishes.tags.as_slice().iter();
+        let more: Vec<TagId> = labels.filter(|tag| !known.contains(tag)).copied().collect();
         if !more.is_empty() {
             turn.ticket().label();
         }
-        let life = self.policy.ttl.drawn(self.call.cache.0.config.jitter);
-        let inner = &self.call.cache.0;
-        let fresh_until = clock::after(inner.clock.now(), life);
-        let shared: Shared = Arc::new(value.clone());
+        let mut life = Life::NONE;
+        if !wishes.do_not_store {
+            life = self
+                .policy
+                .life(wishes.ttl.unwrap_or(ttl), inner.config.jitter);
+        }
+        if value.is_none() {
+            // A `None` is no value to fall back on.
+            life = life.within(life.fresh);
+        }
+        let stored = Stored {
+            value: shared(value),
+            life,
+            etag: wishes.etag,
+        };
         let landed = Landed::Value {
-            value: Arc::clone(&shared),
-            fresh_until,
-            loaded: true,
+            value: Arc::clone(&stored.value),
+            fresh_until: clock::after(inner.clock.now(), life.fresh),
+            source: Source::Loaded,
         };
         let Some(tier) = self.tier() else {
-            let stored = !life.is_zero() && {
-                let held = Held::new(shared, fresh_until);
-                keep(
-                    &self.call,
-                    turn.ticket(),
-                    &inner.memory,
-                    held,
-                    &more,
-                    || true,
-                )
+            let kept = !life.fresh.is_zero() && {
+                let held = held(stored, inner.clock.now());
+                let ticket = turn.ticket();
+                keep(&self.call, ticket, &inner.memory, held, &more, || true)
             };
-            self.call
-                .answered(if stored { life } else { Duration::ZERO });
             drop(turn.land(landed));
-            return None;
+            return (if kept { life.fresh } else { Duration::ZERO }, None);
         };
-        let lease = self.lease.take().filter(|_| !life.is_zero());
+        let lease = self.lease.take().filter(|_| !life.fresh.is_zero());
         let envelope = lease.and_then(|lease| {
-            let bytes = self.encode(value, &tier, life, lease.labels(), &more)?;
+            let bytes = self.encode(value, &tier, &stored, lease.labels(), &more)?;
             Some((lease, bytes))
         });
         let Some((lease, bytes)) = envelope else {
-            let life = keep_in_fallback(&self.call, turn.ticket(), &tier, shared, life, &more);
-            self.call.answered(life);
+            let left = keep_in_fallback(&self.call, turn.ticket(), &tier, stored, &more);
             self.release(turn.ticket());
             drop(turn.land(landed));
-            return None;
+            return (left, None);
         };
-        self.call.answered(life);
-        Some(Fill {
+        let fill = Fill {
             call: Arc::clone(&self.call),
             arrival: turn.land(landed),
             cut_off: tier.answer_for(&self.call.key),
             tier,
             lease,
             bytes,
-            life,
-            shared,
+            stored,
             more,
-        })
+        };
+        (life.fresh, Some(fill))
     }
 
     /// Ends the flight without a value: with an outcome that followers share, or by letting them load.
-    pub(super) fn fail(mut self: Box<Self>, outcome: Option<Shared>) {
-        self.call.count(Event::LoadFailed);
-        self.call.answered(Duration::ZERO);
+    pub(super) fn end(mut self: Box<Self>, outcome: Option<Shared>) {
         let turn = self.turn.take().expect("a flight ends once");
         if let Some(outcome) = outcome {
             self.release(turn.ticket());
@@ -233,14 +295,17 @@ where
     /// written into it.
     fn encode(
         &self,
-        value: &V,
+        value: Option<&V>,
         tier: &Tier,
-        life: Duration,
+        stored: &Stored,
         labels: &Labels,
         more: &[TagId],
     ) -> Option<Vec<u8>> {
         let encode = self.codec.encode?;
-        let mut about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life);
+        let life = stored.life;
+        let mut about = tier.about(wire::fingerprint::<V>(self.call.traits.version), life.fresh);
+        let stale = u64::try_from(life.stale.as_millis()).unwrap_or(u64::MAX);
+        about.times.kept_until = about.times.fresh_until.saturating_add(stale);
         about.epoch = labels.epoch;
         about.tags.clone_from(&labels.tags);
         about.tags.extend(more.iter().map(|tag| TagToken {
@@ -251,7 +316,11 @@ where
             self.call.count(Event::TooLarge);
             return None;
         }
-        let encoded = wire::value(fastrand::u128(..), &about, |out| encode(value, out));
+        let Some(value) = value else {
+            return Some(wire::nothing(fastrand::u128(..), &about));
+        };
+        let etag = stored.etag.as_deref();
+        let encoded = wire::value(fastrand::u128(..), &about, etag, |out| encode(value, out));
         // The text of the error is the user's own, and may hold the value.
         let Ok(bytes) = encoded else {
             self.call.count(Event::NotEncoded);
@@ -275,7 +344,27 @@ where
     }
 }
 
+/// What is handed to followers and kept in memory.
+fn shared<V: Clone + Send + Sync + 'static>(value: Option<&V>) -> Shared {
+    match value {
+        Some(value) => Arc::new(value.clone()),
+        None => Arc::new(Nothing),
+    }
+}
+
 impl<V> Lead<V> {
+    pub(super) fn turn(&self) -> &Turn {
+        self.turn
+            .as_ref()
+            .expect("it is taken only where the lead ends")
+    }
+
+    pub(super) fn throttle(&self) -> Duration {
+        self.policy
+            .throttle
+            .unwrap_or(self.call.cache.0.config.throttle)
+    }
+
     /// Gives the lease of this flight back, if it may have taken one.
     pub(super) fn release(&self, ticket: &Ticket) {
         if !ticket.leased().swap(false, Ordering::Relaxed) {
@@ -291,27 +380,13 @@ impl<V> Lead<V> {
 
 impl<V> Drop for Lead<V> {
     fn drop(&mut self) {
-        if self.turn.is_some() && std::thread::panicking() {
-            self.call.count(Event::LoadFailed);
+        if self.turn.is_none() || !std::thread::panicking() {
+            return;
+        }
+        self.call.count(Event::LoadFailed);
+        // Nobody saw the panic of a refresh ahead: without a pause every hit would begin the next one.
+        if self.intent == Intent::Ahead {
+            drop(self.put_off_in_memory());
         }
     }
-}
-
-/// Puts a tag on what the load that this task is running brings; `false` where there is none.
-pub fn tag(text: &str) -> bool {
-    let put = |chain: &Arc<Chain>| {
-        let mut tags = chain.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        tags.add(TagId::of(text));
-    };
-    LOADING.try_with(put).is_ok()
-}
-
-/// Whether a load that this task is running is one of these.
-pub(super) fn is_loading(which: impl Fn(&Chain) -> bool) -> bool {
-    LOADING
-        .try_with(|chain| {
-            std::iter::successors(Some(chain), |chain| chain.outer.as_ref())
-                .any(|chain| which(chain))
-        })
-        .unwrap_or(false)
 }

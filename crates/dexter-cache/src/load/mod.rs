@@ -1,25 +1,45 @@
 //! The part of a call that waits: single flight, the look at the backend, the load, and the fill.
 //!
-//! No result type of the user lives across an `await` here: the future of a cached function is `Send` exactly when
-//! its body is, whatever its error type.
+//! ```text
+//! find ──► a value, fresh, or stale and not to be loaded yet ──────────────► the answer
+//!      ──► another caller loads: wait ── too long, stale value there ──────► the stale value
+//!      │                              └─ its outcome ───────────────────────► the answer
+//!      └─► this caller loads (`Lead`)
+//!            drive ──► a value: land ──► the answer, and a fill behind it
+//!                  ──► failed, nothing to fall back on ────────────────────► the error
+//!                  ──► failed, stale value there: put off the next load ───► the stale value
+//!            in a task of its own: soft timeout ───────────────────────────► the stale value, the load goes on
+//!                                  hard timeout ───────────────────────────► an error, the load goes on
+//! ```
+//!
+//! What holds throughout:
+//!
+//! * No result type of the user lives across an `await` of a load that runs in its caller: the future of a cached
+//!   function is `Send` exactly when its body is, whatever its error type.
+//! * A stale value answers only if it is still there when it does: in memory it is read again under the lock of its
+//!   flight, in a backend it is asked for again, by the compare-and-set that puts the next load off.
+//! * A fence that was raised while the load ran leaves nothing to fall back on.
 
+mod ahead;
+mod context;
+mod fall;
 mod fill;
 mod find;
 mod lead;
+mod settle;
+mod spare;
+mod wait;
 
 use std::future::Future;
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tracing::Instrument;
-
+use self::ahead::refresh_ahead;
+pub use self::context::CacheContext;
+use self::context::without_context;
 use self::find::{Found, find};
-use self::lead::Lead;
-pub use self::lead::tag;
-use crate::call::{Call, Miss};
-use crate::global::Scope;
+use self::settle::{Settled, settle};
+use self::wait::{Limits, alone, detached};
+use crate::call::{Answer, Miss};
 use crate::policy::Policy;
 use crate::shape::Shape;
 use crate::share::Share;
@@ -49,36 +69,75 @@ impl Inline {
         F: Future<Output = R>,
     {
         let Some(call) = miss.call.map(Arc::new) else {
-            return load().await;
+            return without_context(load()).await;
         };
-        match find(&call, shape.codec(), policy.into()).await {
-            Found::Value(value) => return shape.join(value),
-            Found::Other(other) => {
-                if let Some(result) = share.unshare(&*other) {
-                    return result;
+        let found = find(&call, shape.codec(), policy.into(), &Limits::NONE).await;
+        let lead = match found.answer(shape, share) {
+            Ok(result) => return result,
+            Err(lead) => lead,
+        };
+        let Some(lead) = lead else {
+            call.count(Event::Load);
+            call.answered(Answer::Loaded(std::time::Duration::ZERO));
+            return without_context(load()).await;
+        };
+        let mut lead = lead;
+        let result = lead.drive(load()).await;
+        let (shared, lead) = match settle(lead, shape, share, result) {
+            Settled::Done {
+                result,
+                answer,
+                fill,
+            } => {
+                call.answered(answer);
+                if let Some(fill) = fill {
+                    // Behind the answer. There is a runtime: the backend was asked on it.
+                    drop(call.cache.0.background.spawn(fill.store()));
                 }
+                return result;
             }
-            Found::Lead(lead) => {
-                let result = lead.drive(load()).await;
-                return match shape.split(result) {
-                    Ok(value) => {
-                        if let Some(fill) = lead.land(&value) {
-                            // Behind the answer. There is a runtime: the backend was asked on it.
-                            drop(call.cache.0.background.spawn(fill.store()));
-                        }
+            Settled::Fallen {
+                result,
+                shared: None,
+                lead,
+            } => {
+                // The error can be kept nowhere while the backend is asked.
+                return match lead.fall_back_unasked() {
+                    Some(value) => {
+                        call.answered(Answer::Stale);
                         shape.join(value)
                     }
-                    Err(result) => {
-                        lead.fail(share.share(&result));
-                        result
-                    }
+                    None => result,
                 };
             }
-            Found::Alone => {}
+            Settled::Fallen {
+                shared: Some(shared),
+                lead,
+                ..
+            } => (shared, lead),
+        };
+        if let Some(value) = lead.fall_back(Some(Arc::clone(&shared))).await {
+            call.answered(Answer::Stale);
+            return shape.join(value);
         }
-        call.count(Event::Load);
-        call.answered(Duration::ZERO);
-        load().await
+        share
+            .unshare(&*shared)
+            .expect("what was shared can be taken back")
+    }
+
+    /// Nothing: a load that needs its caller cannot be begun in the background.
+    pub fn refresh<R, S, H, F>(
+        self,
+        _: Miss<S::Value>,
+        _: S,
+        _: H,
+        _: impl Into<Policy>,
+        _: impl FnOnce() -> F,
+    ) where
+        S: Shape<R>,
+        H: Share<R>,
+        F: Future<Output = R>,
+    {
     }
 }
 
@@ -100,70 +159,45 @@ impl Detach {
         F: Future<Output = R> + Send + 'static,
     {
         let Some(call) = miss.call.map(Arc::new) else {
-            return load().await;
+            return without_context(load()).await;
         };
-        match find(&call, shape.codec(), policy.into()).await {
-            Found::Value(value) => return shape.join(value),
-            Found::Other(other) => {
-                if let Some(result) = share.unshare(&*other) {
-                    return result;
-                }
-            }
-            Found::Lead(lead) => return detached(&call, lead, shape, share, load()).await,
-            Found::Alone => {}
+        let policy = policy.into();
+        let limits = Limits::of(&policy);
+        let found = find(&call, shape.codec(), policy.clone(), &limits).await;
+        if let Found::Late = found
+            && let Some(result) = limits.too_late(share)
+        {
+            return result;
         }
-        call.count(Event::Load);
-        call.answered(Duration::ZERO);
-        load().await
-    }
-}
-
-/// Runs the load in a task of its own, which takes along the cache's scope and the tracing span.
-async fn detached<R, S, H, F>(
-    call: &Call,
-    lead: Box<Lead<S::Value>>,
-    shape: S,
-    share: H,
-    load: F,
-) -> R
-where
-    R: Send + 'static,
-    S: Shape<R> + 'static,
-    H: Share<R> + 'static,
-    F: Future<Output = R> + Send + 'static,
-{
-    let (answer, answered) = oneshot::channel();
-    let task = async move {
-        let result = lead.drive(load).await;
-        // A caller that is gone needs no answer.
-        match shape.split(result) {
-            Ok(value) => {
-                let fill = lead.land(&value);
-                let _ = answer.send(shape.join(value));
-                if let Some(fill) = fill {
-                    fill.store().await;
-                }
-            }
-            Err(result) => {
-                lead.fail(share.share(&result));
-                let _ = answer.send(result);
-            }
+        if let Found::Due(_) = found {
+            refresh_ahead(call.on_its_own(), shape, share, policy, load(), None);
+            return found
+                .answer(shape, share)
+                .unwrap_or_else(|_| unreachable!("it was found"));
         }
-    };
-    let task = Scope::current()
-        .enter(task)
-        .instrument(tracing::Span::current());
-    match call.cache.0.background.spawn(task) {
-        Ok(running) => match answered.await {
+        match found.answer(shape, share) {
             Ok(result) => result,
-            Err(_) => match running.await {
-                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-                _ => panic!("the runtime ended while a cached function was loading"),
-            },
-        },
-        Err(task) => {
-            task.await;
-            answered.await.expect("the load has ended with an answer")
+            Err(Some(lead)) => detached(&call, lead, shape, share, &limits, load()).await,
+            Err(None) => alone(&call, share, &limits, load()).await,
+        }
+    }
+
+    /// Loads anew, behind an answer that has been given, what is due.
+    pub fn refresh<R, S, H, F>(
+        self,
+        miss: Miss<S::Value>,
+        shape: S,
+        share: H,
+        policy: impl Into<Policy>,
+        load: impl FnOnce() -> F,
+    ) where
+        R: Send + 'static,
+        S: Shape<R> + 'static,
+        H: Share<R> + 'static,
+        F: Future<Output = R> + Send + 'static,
+    {
+        if let Some(call) = miss.call {
+            refresh_ahead(call, shape, share, policy.into(), load(), miss.claim);
         }
     }
 }

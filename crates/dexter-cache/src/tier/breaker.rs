@@ -18,6 +18,8 @@ pub(crate) struct Breaker {
     /// When an operation last succeeded, in nanoseconds since the tier was built.
     last_success: AtomicU64,
     in_a_row: AtomicU32,
+    /// Operations in a row that succeeded, but took longer than they may.
+    slow_in_a_row: AtomicU32,
     /// Counts the openings: what an operation learnt before the last one says nothing about the connection after it.
     openings: AtomicU64,
     opened: Notify,
@@ -29,6 +31,7 @@ impl Breaker {
             open: AtomicBool::new(true),
             last_success: AtomicU64::new(0),
             in_a_row: AtomicU32::new(0),
+            slow_in_a_row: AtomicU32::new(0),
             openings: AtomicU64::new(0),
             opened: Notify::new(),
         }
@@ -61,6 +64,7 @@ impl Breaker {
 
     pub(crate) fn close(&self, now: u64) {
         self.succeeded(now);
+        self.slow_in_a_row.store(0, Ordering::Relaxed);
         self.open.store(false, Ordering::SeqCst);
     }
 
@@ -69,6 +73,17 @@ impl Breaker {
         if self.in_a_row.load(Ordering::Relaxed) != 0 {
             self.in_a_row.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Whether an operation that succeeded, `slow` or not, is reason to open all the same.
+    pub(crate) fn is_too_slow(&self, slow: bool) -> bool {
+        if !slow {
+            if self.slow_in_a_row.load(Ordering::Relaxed) != 0 {
+                self.slow_in_a_row.store(0, Ordering::Relaxed);
+            }
+            return false;
+        }
+        self.slow_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= PATIENCE
     }
 
     pub(crate) fn last_success(&self) -> u64 {
@@ -125,6 +140,16 @@ mod tests {
             !breaker.failed(35, BUDGET, &error(ErrorKind::Timeout)),
             "a success ends the row"
         );
+    }
+
+    #[test]
+    fn several_slow_operations_in_a_row_open_it() {
+        let breaker = Breaker::new();
+        breaker.close(0);
+        assert!(!breaker.is_too_slow(true) && !breaker.is_too_slow(true));
+        assert!(!breaker.is_too_slow(false), "a fast one ends the row");
+        assert!(!breaker.is_too_slow(true) && !breaker.is_too_slow(true));
+        assert!(breaker.is_too_slow(true));
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Tier {
         let asked = self.moment();
         let pong = deadline(PING_DEADLINE, self.backend.ping()).await?;
         self.set_clock(&pong);
+        if let Some(limit) = self.config.slow_after {
+            // Once more: the first one may have made the connection.
+            let asked = Instant::now();
+            deadline(PING_DEADLINE, self.backend.ping()).await?;
+            if asked.elapsed() > limit {
+                return Err(self.errors.slow.clone());
+            }
+        }
         self.begin_anew(pong.watching, asked);
         self.remind(&pong).await?;
         if !self.config.guards.stands(Guard::ReplayFirst) {

@@ -28,13 +28,13 @@ use tokio::time::Instant;
 
 use super::Tier;
 use super::watch::Sequences;
-use crate::backend::memory::{Held, KeyRef, MemoryStore};
+use crate::backend::memory::{Extra, Held, KeyRef, MemoryStore};
 use crate::clock::{self, Clock, Nanos};
 use crate::flight::{Flights, Shared, Ticket};
 use crate::guard::Guard;
 use crate::key::Key;
 use crate::tag::{Marks, Moves, TagId};
-use crate::wire::About;
+use crate::wire::{About, Entry};
 
 /// For how long at most L1 answers with what has changed in the backend. The guardian asks an idle backend every two
 /// seconds and waits half a second for the answer.
@@ -106,6 +106,19 @@ impl Tier {
             .or_else(|| self.l1.as_ref()?.get(key, self.config.fallback_ttl))
     }
 
+    /// The same, also what is past its time and can be fallen back on.
+    pub(crate) fn kept_in_memory(&self, key: &Key) -> Option<Held> {
+        if self.is_trusted() {
+            return self.in_memory(key);
+        }
+        self.fallback.get_kept(key).or_else(|| self.in_memory(key))
+    }
+
+    /// Whether calls are answered from memory, before the backend is asked.
+    pub(crate) fn answers_from_memory(&self) -> bool {
+        self.l1.is_some() || !self.is_trusted()
+    }
+
     /// What this tier keeps in memory.
     pub(crate) fn stores(&self) -> impl Iterator<Item = &Arc<MemoryStore>> {
         let l1 = self.l1.as_ref().map(|l1| &l1.store);
@@ -131,11 +144,13 @@ impl Tier {
         &self,
         key: &Key,
         value: impl FnOnce() -> Shared,
-        about: &About,
+        entry: &Entry<'_>,
+        ahead: Option<f64>,
         asked: &Asked,
         ticket: Option<&Ticket>,
     ) {
         let Some(l1) = &self.l1 else { return };
+        let about = &entry.about;
         let left = about.times.fresh_until.saturating_sub(self.backend_ms());
         let mut fresh_until = clock::after(l1.clock.now(), Duration::from_millis(left));
         if l1.known.load(Ordering::SeqCst) == ALWAYS {
@@ -148,7 +163,20 @@ impl Tier {
             return;
         };
         // Weighing and dropping values run code of the user, which may call the cache: not under the lock.
-        let held = Held::new(value(), fresh_until).marked(marks);
+        let mut held = Held::new(value(), fresh_until);
+        if ahead.is_some() || entry.etag.is_some() {
+            let due_in =
+                ahead.map(|part| Duration::from_millis(entry.due_in(part, self.backend_ms())));
+            let due = due_in.map_or(Nanos::MAX, |due_in| clock::after(l1.clock.now(), due_in));
+            // What is past its time is the backend's to answer with.
+            held.extra = Some(Arc::new(Extra {
+                kept_until: fresh_until,
+                attempt_at: AtomicU64::new(due),
+                etag: entry.etag.map(Into::into),
+                ..Extra::default()
+            }));
+        }
+        let held = held.marked(marks);
         let mut weighed = Some(l1.store.weigh(key, held, None));
         let mut put = || {
             let changed = l1.has_changed(key, asked) && self.config.guards.stands(Guard::Sequence);
@@ -269,6 +297,7 @@ pub(super) mod tests {
             lease_ttl: Duration::from_secs(1),
             max_value: 1,
             trust_snapshot: false,
+            slow_after: None,
             tiered: true,
             clock: Clock::ByHand(clock.clone()),
             guards: Guards::default(),
@@ -316,9 +345,16 @@ pub(super) mod tests {
         }
 
         fn keep(&self, asked: &Asked) {
-            let about = self.tier.about(0, Duration::from_secs(3600));
+            let entry = Entry {
+                about: self.tier.about(0, Duration::from_secs(3600)),
+                token: 1,
+                mark: None,
+                etag: None,
+                nothing: false,
+                payload: b"",
+            };
             let value = || -> Shared { Arc::new(1_u32) };
-            self.tier.keep(&self.key, value, &about, asked, None);
+            self.tier.keep(&self.key, value, &entry, None, asked, None);
         }
 
         fn answers(&self) -> bool {

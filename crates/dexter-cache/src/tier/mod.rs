@@ -11,6 +11,7 @@ mod journal;
 mod l1;
 mod lease;
 mod server;
+mod settle;
 mod sweep;
 mod tokens;
 mod used;
@@ -33,8 +34,9 @@ use self::breaker::Breaker;
 use self::journal::Journal;
 pub(crate) use self::l1::Asked;
 use self::l1::L1;
-pub(crate) use self::lease::{Acquired, CutOff, Lease, Look};
+pub(crate) use self::lease::{Acquired, Intent, Lease, Look, Sight};
 use self::server::Server;
+pub(crate) use self::settle::CutOff;
 use self::sweep::Sweeps;
 use self::tokens::Tokens;
 pub(crate) use self::tokens::{Labels, Seen};
@@ -64,6 +66,7 @@ pub(crate) struct TierConfig {
     pub(crate) lease_ttl: Duration,
     pub(crate) max_value: usize,
     pub(crate) trust_snapshot: bool,
+    pub(crate) slow_after: Option<Duration>,
     /// What time it is on this machine.
     pub(crate) clock: Clock,
     pub(crate) guards: Guards,
@@ -392,7 +395,7 @@ impl Tier {
             if result.is_ok() {
                 self.answered(asked);
             }
-            self.judge(ended, &result);
+            self.judge(started, ended, &result);
         }
         result
     }
@@ -425,10 +428,17 @@ impl Tier {
         .await
     }
 
-    fn judge<T>(&self, ended: Instant, result: &Result<T, Error>) {
+    fn judge<T>(&self, started: Instant, ended: Instant, result: &Result<T, Error>) {
         let now = self.since_birth(ended);
         match result {
-            Ok(_) => self.breaker.succeeded(now),
+            Ok(_) => {
+                self.breaker.succeeded(now);
+                if let Some(limit) = self.config.slow_after
+                    && self.breaker.is_too_slow(ended - started > limit)
+                {
+                    self.trip(&self.errors.slow);
+                }
+            }
             Err(error) if self.breaker.failed(now, nanos(self.config.budget), error) => {
                 self.trip(error);
             }
@@ -498,6 +508,7 @@ fn nanos(span: Duration) -> u64 {
 struct Errors {
     away: Error,
     silent: Error,
+    slow: Error,
 }
 
 impl Errors {
@@ -507,6 +518,10 @@ impl Errors {
             silent: Error::new(
                 ErrorKind::Timeout,
                 "the cache backend did not answer in time",
+            ),
+            slow: Error::new(
+                ErrorKind::Timeout,
+                "the cache backend is slower than `slow_after`",
             ),
         }
     }

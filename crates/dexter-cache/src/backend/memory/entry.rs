@@ -13,7 +13,7 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use quick_cache::{Equivalent, Lifecycle, Weighter};
 use smallvec::SmallVec;
@@ -130,10 +130,17 @@ pub(crate) struct Held {
 }
 
 /// What few entries have.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Extra {
     /// Until when the value can be fallen back on; not before `fresh_until`.
     pub(crate) kept_until: Nanos,
+    /// No load is begun before: while the value is fresh that is the moment from which it is refreshed ahead, after it
+    /// the end of the pause that follows a load that failed.
+    pub(crate) attempt_at: AtomicU64,
+    /// Somebody refreshes it ahead.
+    pub(crate) claimed: AtomicBool,
+    /// What the loader said names this state of the value.
+    pub(crate) etag: Option<Box<str>>,
     /// What its load saw of its tags. Once they are not valid any more, the entry is gone.
     pub(crate) marks: Marks,
     /// It is no longer fresh, whatever the time.
@@ -141,17 +148,37 @@ pub(crate) struct Extra {
 }
 
 impl Extra {
+    /// Whether it is time to try a load.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Nanos) -> bool {
+        self.attempt_at.load(Ordering::Relaxed) <= now
+    }
+
+    /// Puts the next load off.
+    pub(crate) fn put_off(&self, until: Nanos) {
+        self.attempt_at.store(until, Ordering::Relaxed);
+    }
+
     #[inline]
     fn answers(&self) -> bool {
         self.marks.are_valid() && !self.expired.load(Ordering::Relaxed)
     }
+}
 
-    fn until(kept_until: Nanos) -> Self {
-        Self {
-            kept_until,
-            marks: Marks::default(),
-            expired: AtomicBool::new(false),
-        }
+/// The right to refresh an entry ahead; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<Extra>);
+
+impl Claim {
+    /// The claim, if the entry is due at `now` and nobody else has it.
+    pub(crate) fn new(extra: Arc<Extra>, now: Nanos) -> Option<Self> {
+        (extra.is_due(now) && !extra.claimed.swap(true, Ordering::Relaxed)).then(|| Self(extra))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.claimed.store(false, Ordering::Relaxed);
     }
 }
 
@@ -173,7 +200,11 @@ impl Held {
                 .extra
                 .take()
                 .and_then(Arc::into_inner)
-                .unwrap_or_else(|| Extra::until(kept_until));
+                .unwrap_or_else(|| Extra {
+                    kept_until,
+                    attempt_at: AtomicU64::new(Nanos::MAX),
+                    ..Extra::default()
+                });
             extra.marks = marks;
             self.extra = Some(Arc::new(extra));
         }
@@ -200,6 +231,7 @@ impl Held {
         match &self.extra {
             Some(extra) if extra.kept_until > self.fresh_until && extra.marks.are_valid() => {
                 extra.expired.store(true, Ordering::Relaxed);
+                extra.put_off(0);
                 true
             }
             _ => false,

@@ -16,7 +16,7 @@ pub use backend::MemoryBackend;
 pub use limits::EntryInfo;
 
 pub(crate) use {
-    entry::{Held, KeyRef},
+    entry::{Claim, Extra, Held, KeyRef},
     limits::MemoryLimits,
     store::MemoryStore,
 };

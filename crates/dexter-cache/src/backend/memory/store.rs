@@ -78,6 +78,12 @@ impl MemoryStore {
         None
     }
 
+    /// What is kept under `key`, fresh or not.
+    pub(crate) fn get_kept<'k>(&self, key: impl Into<KeyRef<'k>>) -> Option<Held> {
+        let held = self.entries.get(&key.into())?;
+        (!held.is_gone(self.clock.coarse())).then_some(held)
+    }
+
     /// Stores `held`, in place of what was there, in one step. `encoded_len` is for the weigher.
     ///
     /// Returns whether the value was stored. One that is heavier than all others together may be is not, and evicts

@@ -1,0 +1,186 @@
+//! Falling back: what answers for a load that failed, and when the next one is tried.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::fill::{Stored, keep_in_fallback};
+use super::find::Intent;
+use super::lead::Lead;
+use super::spare::{Place, Spare, outlasts_outage};
+use crate::call::Answer;
+use crate::clock;
+use crate::flight::{Landed, Shared, Source};
+use crate::key::Key;
+use crate::policy::Life;
+use crate::stats::Event;
+
+/// What a load that failed leaves to do.
+pub(super) enum Failed<V> {
+    /// Nothing: the error is the answer.
+    Ended(Answer),
+    /// The value that answers in its place.
+    Stale(V),
+    /// To [fall back](Lead::fall_back) on a value in the backend.
+    Ask(Box<Lead<V>>),
+}
+
+impl<V> Lead<V>
+where
+    V: Clone + Send + Sync + 'static,
+{
+    /// Ends the flight of a load that failed, unless the backend has to be asked whether a stale value may answer.
+    pub(super) fn fail(mut self: Box<Self>, shared: Option<Shared>) -> Failed<V> {
+        self.call.count(Event::LoadFailed);
+        let inner = &self.call.cache.0;
+        let spare = self
+            .spare
+            .as_ref()
+            .filter(|spare| self.intent != Intent::Refresh && spare.is_kept(inner.clock.now()));
+        match spare.map(|spare| spare.place) {
+            Some(Place::Backend { .. }) if !self.turn().ticket().is_fenced() => {
+                return Failed::Ask(self);
+            }
+            Some(Place::Memory) => {
+                let spare = self.put_off_in_memory();
+                if let Some((spare, value)) = spare.and_then(|spare| {
+                    let value = spare.value::<V>()?;
+                    Some((spare, value))
+                }) {
+                    let turn = self.turn.take().expect("a flight ends once");
+                    self.release(turn.ticket());
+                    drop(turn.land(self.fallen_back(&spare)));
+                    return Failed::Stale(value);
+                }
+            }
+            _ => {}
+        }
+        self.end(shared);
+        Failed::Ended(Answer::Loaded(Duration::ZERO))
+    }
+
+    /// Falls back on the value in the backend, if it is still there, and puts the next load off for every process.
+    pub(super) async fn fall_back(mut self: Box<Self>, shared: Option<Shared>) -> Option<V> {
+        let inner = &self.call.cache.0;
+        let (Some(tier), Some(spare)) = (self.tier(), self.spare.take()) else {
+            self.end(shared);
+            return None;
+        };
+        let Place::Backend { token, read_at } = spare.place else {
+            unreachable!("what is in memory is fallen back on at once");
+        };
+        let (key, throttle) = (&self.call.key, self.throttle());
+        let put_off = match &self.lease {
+            Some(lease) => tier.put_off(key, lease, token, throttle).await,
+            None => tier.still_holds(key, token).await,
+        };
+        let there = match put_off {
+            Ok(there) => there && spare.still_counts(&tier).await,
+            Err(_) => outlasts_outage(&self.call, read_at),
+        };
+        let ticket = self.turn().ticket();
+        if !there || ticket.is_fenced() {
+            self.end(shared);
+            return None;
+        }
+        // Whether the mark was written or not, a lease over a value ends by itself.
+        ticket.leased().store(false, Ordering::Relaxed);
+        if !tier.is_trusted() {
+            let life = Life {
+                fresh: Duration::ZERO,
+                stale: Duration::from_nanos(
+                    clock::after(read_at, tier.config.fallback_ttl)
+                        .min(spare.kept_until())
+                        .saturating_sub(inner.clock.now()),
+                ),
+                ahead: None,
+            };
+            let stored = Stored {
+                value: Arc::clone(&spare.value),
+                life,
+                etag: None,
+            };
+            keep_in_fallback(&self.call, ticket, &tier, stored, &[]);
+            drop(self.put_off_in_memory());
+        }
+        let turn = self.turn.take().expect("a flight ends once");
+        drop(turn.land(self.fallen_back(&spare)));
+        spare.value()
+    }
+
+    /// As [`fall_back`](Self::fall_back), for an error that cannot wait for the answer of the backend: a removal by another
+    /// process while the load ran is not seen.
+    pub(super) fn fall_back_unasked(mut self: Box<Self>) -> Option<V> {
+        let spare = self
+            .spare
+            .take()
+            .filter(|_| !self.turn().ticket().is_fenced());
+        let Some((spare, tier)) = spare.zip(self.tier()) else {
+            self.end(None);
+            return None;
+        };
+        let Place::Backend { token, .. } = spare.place else {
+            unreachable!("what is in memory is fallen back on at once");
+        };
+        let turn = self.turn.take().expect("a flight ends once");
+        turn.ticket().leased().store(false, Ordering::Relaxed);
+        if let Some(lease) = self.lease.take() {
+            let (key, throttle) = (self.call.key.clone(), self.throttle());
+            let put_off = async move {
+                let _ = tier.put_off(&key, &lease, token, throttle).await;
+            };
+            drop(self.call.cache.0.background.spawn(put_off));
+        }
+        drop(turn.land(self.fallen_back(&spare)));
+        spare.value()
+    }
+
+    /// A load has said that there is nothing now.
+    pub(super) fn drop_stale(&mut self, spare: &Spare) {
+        let inner = &self.call.cache.0;
+        let lease = self.lease.take();
+        let turn = self.turn.as_ref().expect("the flight has not ended");
+        let ticket = turn.ticket();
+        if let Place::Memory = spare.place {
+            let dropped = ticket.store(|key| {
+                let memory = inner.memory_behind(self.call.traits.local)?;
+                memory.take(key)
+            });
+            // Not under the lock: to drop a value is code of the user.
+            drop(dropped);
+        }
+        if let (Some(tier), Some(lease)) = (self.tier(), lease)
+            && ticket.leased().swap(false, Ordering::Relaxed)
+        {
+            let (key, token) = (self.call.key.clone(), ticket.token());
+            let drop_stale = async move { tier.drop_stale(&key, &lease, token).await };
+            drop(inner.background.spawn(drop_stale));
+        }
+    }
+
+    /// What followers of a load that failed get.
+    fn fallen_back(&self, spare: &Spare) -> Landed {
+        let fresh = spare.is_fresh(self.call.cache.0.clock.now());
+        Landed::Value {
+            value: Arc::clone(&spare.value),
+            fresh_until: spare.fresh_until(),
+            source: if fresh { Source::Found } else { Source::Stale },
+        }
+    }
+}
+
+impl<V> Lead<V> {
+    /// The stale value in memory, if it is still there, and the next load put off: in one step with what fences do.
+    pub(super) fn put_off_in_memory(&self) -> Option<Spare> {
+        let inner = &self.call.cache.0;
+        let until = clock::after(inner.clock.now(), self.throttle());
+        let put_off = |key: &Key| {
+            let held = inner.kept_in_memory(key, self.call.traits.local)?;
+            if let Some(extra) = &held.extra {
+                extra.put_off(until);
+            }
+            Some(Spare::in_memory(&held, inner.clock.coarse()))
+        };
+        self.turn().ticket().store(put_off).flatten()
+    }
+}

@@ -1,0 +1,159 @@
+//! Values that are loaded anew before they expire, with nobody waiting for it.
+
+use std::sync::Arc;
+
+use dexter_cache::{Cache, KeyPattern, Policy, cached, refresh};
+
+use crate::origin::{Down, MINUTE, Origin, SECOND, clocked, key, policy, settle};
+
+fn ahead() -> Policy {
+    policy().refresh_ahead(0.8)
+}
+
+async fn call(cache: &Cache, origin: &Arc<Origin>) -> Result<u32, Down> {
+    let load = || Arc::clone(origin).load();
+    cache.try_get_or_load_detached(&key(), ahead(), load).await
+}
+
+#[tokio::test]
+async fn from_its_part_of_the_ttl_on_one_caller_begins_a_load_and_nobody_waits() {
+    let ((cache, clock), origin) = (clocked().await, Origin::new());
+    assert_eq!(call(&cache, &origin).await, Ok(1));
+    clock.advance(MINUTE * 8 / 10 - SECOND);
+    assert_eq!(call(&cache, &origin).await, Ok(1));
+    settle().await;
+    assert_eq!(origin.loads(), 1, "not yet");
+    clock.advance(SECOND);
+    origin.hang();
+    for _ in 0..10 {
+        assert_eq!(call(&cache, &origin).await, Ok(1));
+        settle().await;
+    }
+    assert_eq!(origin.loads(), 2, "one load");
+    origin.go_on();
+    settle().await;
+    assert_eq!(call(&cache, &origin).await, Ok(2));
+    clock.advance(MINUTE * 8 / 10 - SECOND);
+    assert_eq!(call(&cache, &origin).await, Ok(2));
+    settle().await;
+    assert_eq!(origin.loads(), 2, "its life begins anew");
+    let stats = cache.stats().total;
+    assert_eq!((stats.misses, stats.stale), (1, 0));
+}
+
+#[tokio::test]
+async fn scar_1_a_refresh_is_dropped_if_the_entry_is_removed_or_replaced_meanwhile() {
+    for how in 0..4 {
+        let ((cache, clock), origin) = (clocked().await, Origin::new());
+        call(&cache, &origin).await.unwrap();
+        clock.advance(MINUTE - SECOND);
+        origin.hang();
+        call(&cache, &origin).await.unwrap();
+        settle().await;
+        assert_eq!(origin.loads(), 2);
+        match how {
+            0 => drop(cache.remove(&key()).await.unwrap()),
+            1 => drop(cache.invalidate(&KeyPattern::new("l*")).await.unwrap()),
+            2 => drop(cache.clear().await.unwrap()),
+            _ => cache
+                .set(&key(), &7_u32, dexter_cache::Ttl::secs(60))
+                .await
+                .unwrap(),
+        }
+        origin.go_on();
+        settle().await;
+        let left = cache.get::<u32>(&key()).await.unwrap();
+        assert_eq!(left, (how == 3).then_some(7), "way {how}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_or_panics_keeps_the_value_and_waits_for_the_throttle() {
+    let ((cache, clock), origin) = (clocked().await, Origin::new());
+    let policy = || ahead().throttle(SECOND * 5);
+    let call = async |panics: bool| {
+        let origin = Arc::clone(&origin);
+        let load = move || async move {
+            let loaded = origin.load().await;
+            assert!(!panics, "told to");
+            loaded
+        };
+        cache.try_get_or_load_detached(&key(), policy(), load).await
+    };
+    call(false).await.unwrap();
+    clock.advance(MINUTE - SECOND * 12);
+    origin.break_down();
+    for panics in [false, true] {
+        let loads = origin.loads();
+        for _ in 0..3 {
+            assert_eq!(call(panics).await, Ok(1));
+            settle().await;
+        }
+        assert_eq!(origin.loads(), loads + 1);
+        clock.advance(SECOND * 5);
+    }
+    assert_eq!(cache.stats().total.failed_loads, 2);
+}
+
+#[tokio::test]
+async fn who_misses_while_a_refresh_runs_joins_it() {
+    let ((cache, clock), origin) = (clocked().await, Origin::new());
+    call(&cache, &origin).await.unwrap();
+    clock.advance(MINUTE - SECOND);
+    origin.hang();
+    call(&cache, &origin).await.unwrap();
+    settle().await;
+    clock.advance(SECOND);
+    let calling = tokio::spawn({
+        let (cache, origin) = (cache.clone(), Arc::clone(&origin));
+        async move { call(&cache, &origin).await }
+    });
+    settle().await;
+    origin.go_on();
+    assert_eq!(calling.await.unwrap(), Ok(2));
+    assert_eq!(origin.loads(), 2);
+}
+
+#[tokio::test]
+async fn a_refresh_by_hand_goes_before_one_ahead() {
+    let ((cache, clock), origin) = (clocked().await, Origin::new());
+    call(&cache, &origin).await.unwrap();
+    clock.advance(MINUTE - SECOND);
+    origin.hang();
+    call(&cache, &origin).await.unwrap();
+    settle().await;
+    let refreshing = tokio::spawn({
+        let (cache, origin) = (cache.clone(), Arc::clone(&origin));
+        async move { refresh(call(&cache, &origin)).await }
+    });
+    settle().await;
+    origin.go_on();
+    assert_eq!(refreshing.await.unwrap(), Ok(3));
+    settle().await;
+    assert_eq!(call(&cache, &origin).await, Ok(3));
+}
+
+#[derive(Clone)]
+struct Handle(Arc<Origin>);
+
+#[cached(ttl = "1m", refresh_ahead = 0.5, prefix = "ahead_macro", skip(origin))]
+async fn annotated(name: &str, origin: Handle) -> Result<u32, Down> {
+    let _ = name;
+    origin.0.load().await
+}
+
+#[tokio::test]
+async fn an_annotated_function_clones_what_it_borrows() {
+    let ((cache, clock), origin) = (clocked().await, Handle(Origin::new()));
+    let calls = async {
+        assert_eq!(annotated("a", origin.clone()).await, Ok(1));
+        clock.advance(MINUTE / 2);
+        assert_eq!(annotated::peek("a").await.unwrap(), Some(Ok(1)));
+        settle().await;
+        assert_eq!(origin.0.loads(), 1, "looking begins nothing");
+        assert_eq!(annotated("a", origin.clone()).await, Ok(1));
+        settle().await;
+        assert_eq!(annotated("a", origin.clone()).await, Ok(2));
+    };
+    cache.scope(calls).await;
+}
