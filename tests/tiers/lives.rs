@@ -57,7 +57,7 @@ impl From<dexter_cache::Error> for Failed {
 
 async fn pair(server: &RedisServer) -> [Cache; 2] {
     let builder = || {
-        patient_builder(server)
+        patient_builder(&server.url())
             .namespace("lives")
             .follow_timeout(BOUND * 2)
     };

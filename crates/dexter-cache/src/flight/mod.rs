@@ -36,7 +36,7 @@ pub(crate) use self::part::{Arrival, Observer};
 use crate::clock::Nanos;
 use crate::guard::Guards;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::tag::{Marks, Moves, TagFence, TagSet, TagTable};
 use crate::target::Target;
@@ -121,6 +121,8 @@ pub(crate) struct Flight {
     exclusive: bool,
     /// A lease that bears the token may lie in the backend, whether the answer to its taking was heard or not.
     leased: AtomicBool,
+    /// Who of its callers asks for the lease; it is the tier that knows what the numbers mean.
+    claim: AtomicU8,
 }
 
 /// A caller's part in a flight. Dropping it leaves the flight.
@@ -242,6 +244,7 @@ impl Flights {
             users: AtomicUsize::new(1),
             exclusive,
             leased: AtomicBool::new(false),
+            claim: AtomicU8::new(0),
         });
         slot.flights.push(Arc::clone(&flight));
         // The flight is in the shard before the list is read, and a wide fence is in the list before it reads the

@@ -8,7 +8,7 @@ use tokio::sync::SemaphorePermit;
 use super::{Flight, Landed, MAX_TURNS, Shard, Shared, Slot, Ticket, Turn, Waited};
 use crate::guard::Guard;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
@@ -66,6 +66,11 @@ impl Ticket {
         &self.flight.leased
     }
 
+    /// Which of the callers of the flight asks for its lease.
+    pub(crate) fn claim(&self) -> &AtomicU8 {
+        &self.flight.claim
+    }
+
     /// Whether what the flight brings may be stored no more.
     pub(crate) fn is_fenced(&self) -> bool {
         !self.is_open(&self.flights.shard(&self.key))
@@ -108,11 +113,6 @@ impl Ticket {
     /// Looks on without taking part: it does not keep the flight from ending.
     pub(crate) fn observer(&self) -> Observer {
         Observer(Arc::clone(&self.flight))
-    }
-
-    /// Whether no other turn of the flight can be under way.
-    pub(crate) fn is_sole_turn(&self) -> bool {
-        self.flight.allowed.load(Ordering::Relaxed) == 1
     }
 
     /// Leaves something for those who cannot wait for the load.

@@ -123,7 +123,7 @@ where
             },
             token: ticket.token(),
             leased: ticket.leased(),
-            sole: ticket.is_sole_turn(),
+            claim: ticket.claim(),
             intent: self.intent,
             ahead: self.policy.refresh_ahead,
             patience,

@@ -30,7 +30,7 @@ use super::{Asked, Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::tag::TagId;
 use crate::wire::{self, About, Entry, Found, Mark, Stamp};
 
@@ -127,8 +127,8 @@ pub(crate) struct Look<'a, T> {
     pub(crate) token: u128,
     /// Set before a lease is asked for.
     pub(crate) leased: &'a AtomicBool,
-    /// Nobody else of the flight loads.
-    pub(crate) sole: bool,
+    /// Which of the callers of the flight asks for the lease, and whether one has had it.
+    pub(crate) claim: &'a AtomicU8,
     pub(crate) intent: Intent,
     /// From which part of its life a value is due.
     pub(crate) ahead: Option<f64>,
@@ -140,13 +140,41 @@ pub(crate) struct Look<'a, T> {
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
 }
 
+/// Nobody asks for the lease of a flight, or who did has gone without it.
+const FREE: u8 = 0;
+const ASKED: u8 = 1;
+/// Somebody has had it.
+const TAKEN: u8 = 2;
+
+/// A caller that asks for the lease of its flight. Dropped without it, another one may ask.
+struct Claim<'a>(&'a AtomicU8);
+
+impl Claim<'_> {
+    fn taken(self) {
+        self.0.store(TAKEN, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let _ = self
+            .0
+            .compare_exchange(ASKED, FREE, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
 impl<T> Look<'_, T> {
-    /// Notes that a lease is asked for; `false` if it must not be.
+    /// The right to ask for the lease; `None` if another caller of the flight asks for it or has had it.
     ///
     /// Callers of a load that failed load at once, under one lease. If that lease is gone, it was removed with the key: taken
     /// again under the same name, it would let a load store that began before the removal.
-    fn may_ask(&self) -> bool {
-        !self.leased.swap(true, Ordering::Relaxed) || self.sole
+    fn claim(&self) -> Option<Claim<'_>> {
+        let claimed = self
+            .claim
+            .compare_exchange(FREE, ASKED, Ordering::SeqCst, Ordering::SeqCst);
+        claimed.ok()?;
+        self.leased.store(true, Ordering::Relaxed);
+        Some(Claim(self.claim))
     }
 
     fn seen(&self, entry: &Entry<'_>, now: u64) -> Option<Sight<T>> {
@@ -276,9 +304,9 @@ impl Tier {
         if !self.compares() {
             return self.leased(look, (None, None, None), tokens, budget).await;
         }
-        if !look.may_ask() {
+        let Some(claim) = look.claim() else {
             return Ok(Step::Done(Acquired::Alone));
-        }
+        };
         let bytes = self.lease_bytes(look.token);
         let stamp = stamp_of(&bytes);
         let lease = (bytes, self.config.lease_ttl);
@@ -287,6 +315,7 @@ impl Tier {
             .await?;
         match outcome {
             SetOutcome::Stored => {
+                claim.taken();
                 let lease = Lease {
                     stamp: Some(stamp),
                     over: None,
@@ -295,6 +324,7 @@ impl Tier {
                 Ok(Step::Done(Acquired::Lease(lease, None)))
             }
             SetOutcome::Refused(found) => {
+                drop(claim);
                 look.leased.store(false, Ordering::Relaxed);
                 match found {
                     // Somebody was faster. Their value may be there already.
@@ -339,6 +369,7 @@ impl Tier {
                 }
             }
             Found::Lease { token } if token == look.token => {
+                look.claim.store(TAKEN, Ordering::SeqCst);
                 let taken = (Some(stamp_of(&bytes)), None, None);
                 self.leased(look, taken, tokens, budget).await
             }
@@ -365,6 +396,7 @@ impl Tier {
         let mark = entry.mark.filter(|mark| mark.holds(now));
         if let (Some(Mark::Leased(_)), true) = (mark, entry.token == look.token) {
             // Taken by a caller of this flight that was cancelled.
+            look.claim.store(TAKEN, Ordering::SeqCst);
             let over = Arc::new(Over::new(bytes, entry));
             let seen = look.seen(entry, now).filter(|_| kept);
             let taken = (Some(stamp_of(bytes)), Some(over), seen);
@@ -430,9 +462,9 @@ impl Tier {
         if !self.compares() {
             return self.leased(look, (None, None, seen), tokens, budget).await;
         }
-        if !look.may_ask() {
+        let Some(claim) = look.claim() else {
             return Ok(Step::Done(Acquired::Alone));
-        }
+        };
         let now = self.backend_ms();
         let until = now.saturating_add(millis(self.config.lease_ttl));
         let kept = keep.and_then(|(entry, _)| {
@@ -455,6 +487,7 @@ impl Tier {
             .await?;
         match outcome {
             SetOutcome::Stored => {
+                claim.taken();
                 let seen = seen.map(|seen| Sight {
                     token: look.token,
                     ..seen
