@@ -39,55 +39,17 @@ impl CacheKey for bool {
 }
 
 macro_rules! integers {
-    ($($unsigned:ty, $signed:ty;)*) => {$(
-        impl CacheKey for $unsigned {
+    ($($integer:ty),*) => {$(
+        impl CacheKey for $integer {
             #[inline]
             fn write_key(&self, out: &mut KeyWriter<'_>) {
-                // Lossless: `usize` has at most 64 bits.
-                digits(out, false, *self as u64);
-            }
-        }
-
-        impl CacheKey for $signed {
-            #[inline]
-            fn write_key(&self, out: &mut KeyWriter<'_>) {
-                digits(out, *self < 0, self.unsigned_abs() as u64);
+                out.plain(itoa::Buffer::new().format(*self).as_bytes());
             }
         }
     )*};
 }
 
-#[allow(
-    clippy::cast_lossless,
-    reason = "one expression for every width, `usize` included"
-)]
-mod integers {
-    use super::{CacheKey, KeyWriter, digits};
-
-    integers! { u8, i8; u16, i16; u32, i32; u64, i64; usize, isize; }
-}
-
-/// Writes a number without the machinery of `fmt`, which costs several times as much.
-#[inline]
-fn digits(out: &mut KeyWriter<'_>, negative: bool, mut number: u64) {
-    let mut text = [0; 20];
-    let mut at = text.len();
-    loop {
-        at -= 1;
-        #[allow(clippy::cast_possible_truncation, reason = "a remainder of ten fits")]
-        let digit = (number % 10) as u8;
-        text[at] = b'0' + digit;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    if negative {
-        at -= 1;
-        text[at] = b'-';
-    }
-    out.plain(&text[at..]);
-}
+integers!(u8, i8, u16, i16, u32, i32, u64, i64, usize, isize);
 
 macro_rules! by_display {
     ($($type:ty),*) => {$(
