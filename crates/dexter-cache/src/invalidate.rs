@@ -43,7 +43,15 @@ impl Cache {
             Ok(()) => return Ok(Invalidated::DEFERRED),
             Err(targets) => targets,
         };
+        let at_once = self.0.tier.is_none()
+            && targets
+                .iter()
+                .all(|target| matches!(target, Target::Key(_) | Target::Tag(_)));
         let removal = self.begin_removal(targets);
+        if at_once {
+            // Nothing in there waits, so no task is needed to see it to its end.
+            return removal.finish().await;
+        }
         match self.0.background.spawn(removal.finish()) {
             Ok(running) => match running.await {
                 Ok(invalidated) => invalidated,
@@ -165,7 +173,8 @@ impl Removal {
         };
         if let Some(tier) = &self.inner.tier {
             tier.guard();
-            match tier.remove(&self.targets).await {
+            // In a box of its own: it is large, and a removal is moved into a task.
+            match Box::pin(tier.remove(&self.targets)).await {
                 Ok(remote) => invalidated = invalidated.and(remote),
                 Err(error) => {
                     self.done = true;

@@ -111,7 +111,8 @@ where
         if !lead.turn().ticket().is_fenced() {
             // Half of it: those who follow this flight must not all give up when it does.
             let patience = limits.patience(inner.config.follow_timeout / 2);
-            match lead.acquire(&tier, patience).await {
+            // In a box of its own: it is large, and a call that memory answers for must not carry it about.
+            match Box::pin(lead.acquire(&tier, patience)).await {
                 Acquired::Value(seen) => {
                     let due = seen.due && call.mode == Mode::Normal;
                     let fresh_until = clock::after(inner.clock.now(), seen.left);
@@ -160,7 +161,7 @@ async fn turn<V: Clone + Send + Sync + 'static>(
         match flights.join(&call.key, of, &policy.tags) {
             Joined::Lead(turn) => return Ok(turn),
             Joined::Follow(ticket) => {
-                if let Some(turn) = follow(call, ticket, limits).await? {
+                if let Some(turn) = Box::pin(follow(call, ticket, limits)).await? {
                     return Ok(turn);
                 }
             }
@@ -206,7 +207,7 @@ where
             return None;
         }
         let patience = (Duration::ZERO, Duration::ZERO);
-        match lead.acquire(&tier, patience).await {
+        match Box::pin(lead.acquire(&tier, patience)).await {
             Acquired::Lease(lease, seen) => {
                 lead.lease = Some(lease);
                 let now = inner.clock.now();
@@ -303,7 +304,7 @@ async fn follow<V: Clone + Send + Sync + 'static>(
         waited = timeout_at(soft, wait.as_mut()).await.ok();
         if waited.is_none()
             && let Some(spare) = spare_of(call, &observer)
-            && let Some(value) = spare.confirmed::<V>(call, &observer).await
+            && let Some(value) = Box::pin(spare.confirmed::<V>(call, &observer)).await
         {
             call.missed();
             call.answered(Answer::Stale);

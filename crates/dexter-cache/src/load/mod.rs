@@ -116,7 +116,7 @@ impl Inline {
                 ..
             } => (shared, lead),
         };
-        if let Some(value) = lead.fall_back(Some(Arc::clone(&shared))).await {
+        if let Some(value) = Box::pin(lead.fall_back(Some(Arc::clone(&shared)))).await {
             call.answered(Answer::Stale);
             return shape.join(value);
         }
@@ -178,7 +178,7 @@ impl Detach {
         match found.answer(shape, share) {
             Ok(result) => result,
             Err(Some(lead)) => detached(&call, lead, shape, share, &limits, load()).await,
-            Err(None) => alone(&call, share, &limits, load()).await,
+            Err(None) => Box::pin(alone(&call, share, &limits, load())).await,
         }
     }
 

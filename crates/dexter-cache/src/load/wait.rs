@@ -105,7 +105,7 @@ where
             call.answered(answer);
             return result;
         }
-        if let Some(value) = spare.confirmed(call, &observer).await {
+        if let Some(value) = Box::pin(spare.confirmed(call, &observer)).await {
             call.answered(Answer::Stale);
             return shape.join(value);
         }
@@ -147,7 +147,8 @@ pub(super) async fn run<R, S, H, F>(
         } => {
             let _ = send.send((result, answer));
             if let Some(fill) = fill {
-                fill.store().await;
+                // In a box of its own, as is what follows a failure: the task is moved, and should be small.
+                Box::pin(fill.store()).await;
             }
         }
         Settled::Fallen {
@@ -155,7 +156,7 @@ pub(super) async fn run<R, S, H, F>(
             shared,
             lead,
         } => {
-            let _ = match lead.fall_back(shared).await {
+            let _ = match Box::pin(lead.fall_back(shared)).await {
                 Some(value) => send.send((shape.join(value), Answer::Stale)),
                 None => send.send((result, Answer::Loaded(Duration::ZERO))),
             };
