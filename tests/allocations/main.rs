@@ -7,6 +7,7 @@
 
 mod hits;
 mod keys;
+mod misses;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -15,6 +16,7 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -24,6 +26,7 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        LARGEST.with(|largest| largest.set(largest.get().max(layout.size())));
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
@@ -37,4 +40,9 @@ unsafe impl GlobalAlloc for Counting {
 /// How often this thread has allocated so far.
 fn so_far() -> usize {
     ALLOCATIONS.get()
+}
+
+/// The largest block that this thread has asked for since this was asked last.
+fn largest() -> usize {
+    LARGEST.replace(0)
 }
