@@ -128,5 +128,7 @@ fn an_outage_shows_in_gauges() {
         let told = told(snapshotter);
         assert_eq!(told["dexter_cache_breaker_open{cache=cache}"], 1.0);
         assert_eq!(told["dexter_cache_journal_length{cache=cache}"], 1.0);
+        let failed = "dexter_cache_backend_operations_total{cache=cache,outcome=failed}";
+        assert_eq!(told[failed], 1.0);
     });
 }

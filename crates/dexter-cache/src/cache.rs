@@ -543,6 +543,9 @@ impl Inner {
             stats.expirations += store.expirations();
             stats.too_heavy += store.refusals();
         }
+        if let Some(tier) = &self.tier {
+            tier.count_operations(&mut stats);
+        }
         stats
     }
 

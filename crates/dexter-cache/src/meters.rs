@@ -31,6 +31,11 @@ const PER_PREFIX: &[Row] = &[
         |c| c.hits,
     ),
     (
+        "dexter_cache_stale_total",
+        "Calls answered with a value past its TTL.",
+        |c| c.stale,
+    ),
+    (
         "dexter_cache_misses_total",
         "Calls that found nothing usable.",
         |c| c.misses,
@@ -75,6 +80,7 @@ const PER_PREFIX: &[Row] = &[
 
 const LOAD_DURATION: &str = "dexter_cache_load_duration_seconds";
 const ENTRIES: &str = "dexter_cache_entries";
+const OPERATIONS: &str = "dexter_cache_backend_operations_total";
 const EVICTIONS: &str = "dexter_cache_evictions_total";
 const EXPIRATIONS: &str = "dexter_cache_expirations_total";
 const BREAKER: &str = "dexter_cache_breaker_open";
@@ -93,6 +99,9 @@ struct Told {
     prefixes: HashMap<String, Counts>,
     evictions: u64,
     expirations: u64,
+    answered: u64,
+    failed: u64,
+    timed_out: u64,
 }
 
 impl Cache {
@@ -142,7 +151,7 @@ impl Inner {
         let name = &self.config.name;
         let stats = self.stats();
         let health = self.health();
-        let mut told = self
+        let told = &mut *self
             .meters
             .told
             .lock()
@@ -161,6 +170,17 @@ impl Inner {
                 }
             }
             *before = *counts;
+        }
+        for (outcome, count, before) in [
+            ("answered", stats.backend_operations, &mut told.answered),
+            ("failed", stats.backend_failures, &mut told.failed),
+            ("timed_out", stats.backend_timeouts, &mut told.timed_out),
+        ] {
+            let more = count - std::mem::replace(before, count);
+            if more > 0 {
+                counter!(OPERATIONS, "cache" => Arc::clone(name), "outcome" => outcome)
+                    .increment(more);
+            }
         }
         counter!(EVICTIONS, "cache" => Arc::clone(name))
             .increment(stats.evictions - told.evictions);
@@ -209,6 +229,10 @@ fn describe() {
         describe_counter!(*metric, *what);
     }
     describe_histogram!(LOAD_DURATION, Unit::Seconds, "How long loads took.");
+    describe_counter!(
+        OPERATIONS,
+        "Operations of the shared backend, by how they ended."
+    );
     describe_counter!(EVICTIONS, "Entries that gave way because memory was full.");
     describe_counter!(
         EXPIRATIONS,

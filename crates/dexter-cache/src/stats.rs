@@ -141,6 +141,9 @@ impl Counters {
             evictions: 0,
             expirations: 0,
             too_heavy: 0,
+            backend_operations: 0,
+            backend_failures: 0,
+            backend_timeouts: 0,
         }
     }
 }
@@ -181,6 +184,12 @@ pub struct Stats {
     pub expirations: u64,
     /// Values that memory did not take because they weigh more than its bound.
     pub too_heavy: u64,
+    /// Operations of the shared backend that were answered.
+    pub backend_operations: u64,
+    /// Those that ended in an error.
+    pub backend_failures: u64,
+    /// Those that were not answered in time.
+    pub backend_timeouts: u64,
 }
 
 impl Stats {

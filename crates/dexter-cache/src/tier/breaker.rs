@@ -1,11 +1,10 @@
 //! The circuit breaker in front of the backend: when to stop asking it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::error::{Error, ErrorKind};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Failures in a row that open the breaker where a single one does not.
 const PATIENCE: u32 = 3;

@@ -135,35 +135,21 @@ impl Tier {
             self.breaker.close(self.since_birth(Instant::now()));
         }
         let replayer = self.recoveries.fetch_add(1, Ordering::Relaxed) + 1;
-        let (mut replayed, mut rounds) = (0, 0);
+        let mut replayed = 0;
+        let mut rounds = 0;
         let rest = loop {
-            let batch = {
-                let mut journal = self.journal();
-                if self.closed.load(Ordering::SeqCst) {
-                    return Err(self.errors.away.clone());
+            rounds += 1;
+            match self.next_step(&pong, replayer, rounds)? {
+                Step::Trusted => break None,
+                Step::TrustedBut(rest) => break Some(rest),
+                Step::Replay(batch) => {
+                    self.replay(&batch).await?;
+                    // A replica that is promoted next may lack them like any other removal.
+                    self.server.replayed(&batch);
+                    replayed += batch.len();
+                    self.journal().done(replayer);
                 }
-                if journal.is_empty() {
-                    // Nothing can be written down between this look and the closing of the breaker: both are under
-                    // the lock of the journal, and so is every push.
-                    self.server.trust(&pong);
-                    self.breaker.close(self.since_birth(Instant::now()));
-                    break None;
-                }
-                let batch = journal.take(replayer);
-                rounds += 1;
-                if rounds > ROUNDS {
-                    let rest = Rest::fenced(self, batch);
-                    self.server.trust(&pong);
-                    self.breaker.close(self.since_birth(Instant::now()));
-                    break Some(rest);
-                }
-                batch
-            };
-            self.replay(&batch).await?;
-            // A replica that is promoted next may lack them like any other removal.
-            self.server.replayed(&batch);
-            replayed += batch.len();
-            self.journal().done(replayer);
+            }
         };
         if self.losses() != losses {
             // Told while the breaker was still open, when it changed nothing.
@@ -192,6 +178,37 @@ impl Tier {
         let then = self.last_recovery.load(Ordering::Relaxed);
         let now = self.since_birth(Instant::now());
         (then > 0).then(|| Duration::from_nanos(now.saturating_sub(then)))
+    }
+
+    /// What is left to do before the backend is trusted; where that is nothing, it is trusted from here on.
+    ///
+    /// Nothing can be written down between the look at the journal and the closing of the breaker: both are under the lock
+    /// of the journal, and so is every push.
+    pub(super) fn next_step(
+        &self,
+        pong: &Pong,
+        replayer: u64,
+        rounds: u32,
+    ) -> Result<Step<'_>, Error> {
+        let mut journal = self.journal();
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.errors.away.clone());
+        }
+        let trust = || {
+            self.server.trust(pong);
+            self.breaker.close(self.since_birth(Instant::now()));
+        };
+        if journal.is_empty() {
+            trust();
+            return Ok(Step::Trusted);
+        }
+        let batch = journal.take(replayer);
+        if rounds <= ROUNDS {
+            return Ok(Step::Replay(batch));
+        }
+        let rest = Rest::fenced(self, batch);
+        trust();
+        Ok(Step::TrustedBut(rest))
     }
 
     async fn replay(&self, batch: &[Entry]) -> Result<(), Error> {
@@ -318,12 +335,22 @@ impl Tier {
     }
 }
 
+/// What a recovery has to do next.
+pub(super) enum Step<'a> {
+    /// To replay this, and to ask again.
+    Replay(Vec<Entry>),
+    /// Nothing: the backend is trusted.
+    Trusted,
+    /// To replay this behind fences: the backend is trusted, and removals keep coming.
+    TrustedBut(Rest<'a>),
+}
+
 /// What is replayed after the backend is trusted: new removals keep coming while the old ones are replayed, and each round
 /// of sweeps may take longer than it takes the next one to be due. Until it has been replayed, fences keep every caller
 /// here from reading or storing what is meant.
 ///
 /// Dropped before that, because the replay failed or the runtime ended, the backend is not trusted any more.
-struct Rest<'a> {
+pub(super) struct Rest<'a> {
     tier: &'a Tier,
     batch: Vec<Entry>,
     fences: Vec<Fence>,
@@ -345,7 +372,12 @@ impl<'a> Rest<'a> {
         }
     }
 
-    fn done(mut self) {
+    #[cfg(all(test, shuttle))]
+    pub(super) fn batch(&self) -> &[Entry] {
+        &self.batch
+    }
+
+    pub(super) fn done(mut self) {
         self.replayed = true;
         self.fences.clear();
     }

@@ -6,10 +6,13 @@
 
 mod breaker;
 mod guardian;
+#[cfg(all(test, shuttle))]
+mod interleaved;
 mod join;
 mod journal;
 mod l1;
 mod lease;
+mod operations;
 mod server;
 mod settle;
 mod sweep;
@@ -21,7 +24,7 @@ mod watch;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ use self::journal::Journal;
 pub(crate) use self::l1::Asked;
 use self::l1::L1;
 pub(crate) use self::lease::{Acquired, Intent, Lease, Look, Sight};
+use self::operations::Operations;
 use self::server::Server;
 pub(crate) use self::settle::CutOff;
 use self::sweep::Sweeps;
@@ -50,6 +54,8 @@ use crate::flight::Flights;
 use crate::guard::{Guard, Guards};
 use crate::key::Key;
 use crate::pattern::KeyPattern;
+use crate::stats::Stats;
+use crate::sync::{Mutex, MutexGuard};
 use crate::target::{Invalidated, Reach, Target};
 use crate::telemetry::TARGET;
 use crate::wire::{self, About, Times};
@@ -96,6 +102,7 @@ pub(crate) struct Tier {
     clock_offset: AtomicI64,
     watch: guardian::Watch,
     watched: watch::Watched,
+    operations: Operations,
     closed: AtomicBool,
     errors: Errors,
     /// The backend denies conditional writes: leases are not taken any more.
@@ -145,6 +152,7 @@ impl Tier {
             clock_offset: AtomicI64::new(0),
             watch: guardian::Watch::default(),
             watched: watch::Watched::default(),
+            operations: Operations::default(),
             closed: AtomicBool::new(false),
             errors: Errors::new(),
             cas_denied: AtomicBool::new(false),
@@ -168,6 +176,10 @@ impl Tier {
 
     pub(crate) fn backend_name(&self) -> &'static str {
         self.backend.name()
+    }
+
+    pub(crate) fn count_operations(&self, stats: &mut Stats) {
+        self.operations.read(stats);
     }
 
     pub(crate) fn journal_len(&self) -> usize {
@@ -389,6 +401,7 @@ impl Tier {
         let started = Instant::now();
         let result = self.unless_opened(Some(budget.0), operation).await;
         let ended = Instant::now();
+        self.operations.count(&result);
         budget.0 = budget.0.saturating_sub(ended - started);
         // What was learnt before the breaker last opened says nothing about the connection that came after.
         if self.breaker.openings() == openings {
