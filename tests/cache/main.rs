@@ -6,6 +6,7 @@ mod cancel;
 mod context;
 mod deferred;
 mod flights;
+mod labelled;
 mod none;
 mod origin;
 mod shared;

@@ -76,7 +76,7 @@ where
         };
         let there = match put_off {
             Ok(there) => there && spare.still_counts(&tier).await,
-            Err(_) => outlasts_outage(&self.call, read_at),
+            Err(_) => spare.still_counts_here() && outlasts_outage(&self.call, read_at),
         };
         let ticket = self.turn().ticket();
         if !there || ticket.is_fenced() {
@@ -85,7 +85,7 @@ where
         }
         // Whether the mark was written or not, a lease over a value ends by itself.
         ticket.leased().store(false, Ordering::Relaxed);
-        if !tier.is_trusted() {
+        if !tier.is_trusted() && spare.still_counts_here() {
             let life = Life {
                 fresh: Duration::ZERO,
                 stale: Duration::from_nanos(
@@ -99,6 +99,7 @@ where
                 value: Arc::clone(&spare.value),
                 life,
                 etag: None,
+                marks: spare.marks(),
             };
             keep_in_fallback(&self.call, ticket, &tier, stored, &[]);
             drop(self.put_off_in_memory());
@@ -114,7 +115,7 @@ where
         let spare = self
             .spare
             .take()
-            .filter(|_| !self.turn().ticket().is_fenced());
+            .filter(|spare| !self.turn().ticket().is_fenced() && spare.still_counts_here());
         let Some((spare, tier)) = spare.zip(self.tier()) else {
             self.end(None);
             return None;

@@ -10,7 +10,7 @@ use crate::clock::{self, Nanos};
 use crate::flight::{Arrival, Shared, Ticket};
 use crate::policy::Life;
 use crate::stats::Event;
-use crate::tag::TagId;
+use crate::tag::{Marks, TagId};
 use crate::target::Target;
 use crate::telemetry::TARGET;
 use crate::tier::{CutOff, Lease, Tier};
@@ -21,6 +21,8 @@ pub(super) struct Stored {
     pub(super) value: Shared,
     pub(super) life: Life,
     pub(super) etag: Option<Box<str>>,
+    /// Of a value that was there before: what was seen of its tags.
+    pub(super) marks: Marks,
 }
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
@@ -105,7 +107,12 @@ impl Fill {
 
 /// The entry for memory, of which most are plain.
 pub(super) fn held(stored: Stored, now: Nanos) -> Held {
-    let Stored { value, life, etag } = stored;
+    let Stored {
+        value,
+        life,
+        etag,
+        marks,
+    } = stored;
     let fresh_until = clock::after(now, life.fresh);
     let mut held = Held::new(value, fresh_until);
     if !life.stale.is_zero() || life.ahead.is_some() || etag.is_some() {
@@ -119,7 +126,7 @@ pub(super) fn held(stored: Stored, now: Nanos) -> Held {
             ..Extra::default()
         }));
     }
-    held
+    held.marked(marks)
 }
 
 /// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
@@ -137,6 +144,10 @@ pub(super) fn keep(
         call.count(Event::Fenced);
         return false;
     };
+    if held.marks().is_some_and(|marks| !marks.are_valid()) {
+        call.count(Event::Fenced);
+        return false;
+    }
     let held = held.marked(marks);
     // The lock of the flight is held over the second half only: weighing and dropping values run code of the user.
     let mut weighed = Some(store.weigh(&call.key, held, None));

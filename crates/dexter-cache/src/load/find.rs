@@ -131,11 +131,9 @@ where
                 }
                 Acquired::Lease(lease, seen) => {
                     lead.lease = Some(lease);
-                    if let Some(spare) =
-                        seen.and_then(|seen| Spare::in_backend(seen, inner.clock.now()))
-                    {
-                        lead.found(spare);
-                    }
+                    // What memory held is a copy of what was there.
+                    lead.spare = None;
+                    lead.found_in_backend(seen);
                 }
                 Acquired::Alone => {}
             }
@@ -209,8 +207,8 @@ where
         match lead.acquire(&tier, patience).await {
             Acquired::Lease(lease, seen) => {
                 lead.lease = Some(lease);
-                let now = inner.clock.now();
-                lead.found(seen.and_then(|seen| Spare::in_backend(seen, now))?);
+                lead.spare = None;
+                lead.found_in_backend(seen);
             }
             Acquired::Value(seen) => {
                 // Somebody else has renewed it.

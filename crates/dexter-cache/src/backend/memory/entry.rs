@@ -192,7 +192,7 @@ impl Held {
         }
     }
 
-    /// The same under tags.
+    /// The same under tags, beside those that it has.
     pub(crate) fn marked(mut self, marks: Marks) -> Self {
         if !marks.is_empty() {
             let kept_until = self.kept_until();
@@ -205,10 +205,15 @@ impl Held {
                     attempt_at: AtomicU64::new(Nanos::MAX),
                     ..Extra::default()
                 });
-            extra.marks = marks;
+            extra.marks.extend(marks);
             self.extra = Some(Arc::new(extra));
         }
         self
+    }
+
+    /// What its load saw of its tags.
+    pub(crate) fn marks(&self) -> Option<&Marks> {
+        self.extra.as_ref().map(|extra| &extra.marks)
     }
 
     /// Until when the entry takes up room.
