@@ -1,6 +1,7 @@
 //! What a cache does, in memory: through the macros and by hand.
 
 mod ahead;
+mod ahead_tiered;
 mod basics;
 mod cancel;
 mod context;

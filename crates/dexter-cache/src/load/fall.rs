@@ -85,6 +85,10 @@ where
         }
         // Whether the mark was written or not, a lease over a value ends by itself.
         ticket.leased().store(false, Ordering::Relaxed);
+        if self.intent == Intent::Ahead {
+            // The copy in L1: others are told by the mark.
+            drop(self.put_off_in_memory());
+        }
         if !tier.is_trusted() && spare.still_counts_here() {
             let life = Life {
                 fresh: Duration::ZERO,

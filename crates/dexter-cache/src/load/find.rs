@@ -179,8 +179,9 @@ where
 {
     let inner = &call.cache.0;
     let type_id = TypeId::of::<V>();
-    let turn = if inner.memory_serves(call.traits.local) {
-        // Hits are answered before they come to a flight: who comes to this one has found nothing.
+    let turn = if inner.memory_behind(call.traits.local).is_some() {
+        // Hits are answered before they come to a flight: who comes to this one has found nothing. L1 lets go of a value
+        // while it is refreshed, so that hits come there, too.
         match inner.flights.join(&call.key, type_id, &policy.tags) {
             Joined::Lead(turn) => turn,
             Joined::Follow(_) => return None,
