@@ -19,6 +19,7 @@ use crate::policy::Policy;
 use crate::shape::{Codec, Nothing, Shape};
 use crate::share::Share;
 use crate::stats::Event;
+use crate::tag::TagId;
 pub(super) use crate::tier::Intent;
 use crate::tier::{Acquired, Sight};
 
@@ -72,6 +73,10 @@ where
     let refresh = call.mode == Mode::Refresh;
     if refresh && is_loading(|chain| chain.key == call.key) {
         // A refresh that reaches its own key: it is being loaded anew already.
+        return Found::Alone;
+    }
+    if is_invalidated_here(call, &policy) {
+        call.missed();
         return Found::Alone;
     }
     // Only what the first look passed over: it took what is fresh, and is a value.
@@ -141,6 +146,14 @@ where
     }
     call.missed();
     Found::Lead(lead)
+}
+
+/// Whether this task's own transaction has invalidated one of the tags. What others load meanwhile is from before it, and
+/// what this caller loads is not for others yet.
+fn is_invalidated_here(call: &Call, policy: &Policy) -> bool {
+    let tags = policy.tags.as_slice();
+    let standing = |tag: &TagId| call.cache.0.flights.tags().is_standing(*tag);
+    !tags.is_empty() && call.cache.is_deferring() && tags.iter().any(standing)
 }
 
 /// A turn to load, or what another caller's load came to.
