@@ -1,12 +1,11 @@
 //! A loaded value on its way to where it is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::backend::memory::{Extra, Held, MemoryStore};
+use crate::backend::memory::{Held, MemoryStore};
 use crate::call::Call;
-use crate::clock::{self, Nanos};
+use crate::clock::Nanos;
 use crate::flight::{Arrival, Shared, Ticket};
 use crate::policy::Life;
 use crate::stats::Event;
@@ -105,7 +104,7 @@ impl Fill {
     }
 }
 
-/// The entry for memory, of which most are plain.
+/// The entry for memory.
 pub(super) fn held(stored: Stored, now: Nanos) -> Held {
     let Stored {
         value,
@@ -113,20 +112,7 @@ pub(super) fn held(stored: Stored, now: Nanos) -> Held {
         etag,
         marks,
     } = stored;
-    let fresh_until = clock::after(now, life.fresh);
-    let mut held = Held::new(value, fresh_until);
-    if !life.stale.is_zero() || life.ahead.is_some() || etag.is_some() {
-        let attempt_at = life
-            .ahead
-            .map_or(fresh_until, |ahead| clock::after(now, ahead));
-        held.extra = Some(Arc::new(Extra {
-            kept_until: clock::after(fresh_until, life.stale),
-            attempt_at: AtomicU64::new(attempt_at),
-            etag,
-            ..Extra::default()
-        }));
-    }
-    held.marked(marks)
+    Held::living(value, now, life, etag).marked(marks)
 }
 
 /// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
