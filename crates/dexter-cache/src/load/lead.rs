@@ -214,6 +214,10 @@ where
             return self.land_for(ttl, None);
         }
         let now = self.call.cache.0.clock.now();
+        if let Some(turn) = self.turn.take() {
+            self.put_off_refresh(turn.ticket());
+            self.turn = Some(turn);
+        }
         let stale = self.spare.take().filter(|spare| !spare.is_fresh(now));
         if let Some(spare) = stale {
             self.drop_stale(&spare);
@@ -224,7 +228,8 @@ where
 
     fn land_for(mut self: Box<Self>, ttl: Ttl, value: Option<&V>) -> (Duration, Option<Fill>) {
         let turn = self.turn.take().expect("a flight ends once");
-        let inner = &self.call.cache.0;
+        let call = Arc::clone(&self.call);
+        let inner = &call.cache.0;
         let wishes = self
             .chain
             .take()
@@ -253,6 +258,9 @@ where
             life = self
                 .policy
                 .life(wishes.ttl.unwrap_or(ttl), inner.config.jitter);
+        }
+        if life.fresh.is_zero() {
+            self.put_off_refresh(turn.ticket());
         }
         if value.is_none() {
             // A `None` is no value to fall back on.
@@ -409,7 +417,7 @@ impl<V> Drop for Lead<V> {
         self.call.count(Event::LoadFailed);
         // Nobody saw the panic of a refresh ahead: without a pause every hit would begin the next one.
         if self.intent == Intent::Ahead {
-            drop(self.put_off_in_memory());
+            drop(self.put_off_in_memory(self.turn().ticket(), self.throttle()));
         }
     }
 }
