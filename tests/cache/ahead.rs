@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use dexter_cache::{Cache, KeyPattern, Policy, cached, refresh};
+use dexter_cache::backend::MemoryBackend;
+use dexter_cache::test_util::{Op, RecordingBackend, TestClock};
+use dexter_cache::{Cache, CacheContext, KeyPattern, Policy, cached, refresh};
 
 use crate::origin::{Down, MINUTE, Origin, SECOND, clocked, key, policy, settle};
 
@@ -156,4 +158,77 @@ async fn an_annotated_function_clones_what_it_borrows() {
         assert_eq!(annotated("a", origin.clone()).await, Ok(2));
     };
     cache.scope(calls).await;
+}
+
+/// What it brings first is stored. After that it brings nothing, or what is not to be stored.
+#[cached(ttl = "1m", refresh_ahead = 0.5, prefix = "ahead_keeps", skip(origin))]
+async fn keeps(next: u32, origin: Handle) -> Option<u32> {
+    let load = origin.0.load().await.ok()?;
+    match next {
+        _ if load == 1 => {}
+        0 => return None,
+        _ => CacheContext::current()?.do_not_store(),
+    }
+    Some(load)
+}
+
+#[tokio::test]
+async fn a_refresh_that_brings_nothing_to_store_waits_for_the_throttle() {
+    for over_a_backend in [false, true] {
+        for next in [0, 1] {
+            let clock = TestClock::new();
+            let mut builder = Cache::builder().clock(&clock).jitter(0.0);
+            if over_a_backend {
+                builder = builder.backend(MemoryBackend::with_clock(100, &clock));
+            }
+            let cache = builder.build().await.unwrap();
+            let origin = Handle(Origin::new());
+            let calls = async {
+                assert_eq!(keeps(next, origin.clone()).await, Some(1));
+                settle().await;
+                clock.advance(MINUTE / 2);
+                for _ in 0..5 {
+                    assert_eq!(keeps(next, origin.clone()).await, Some(1));
+                    settle().await;
+                }
+            };
+            cache.scope(calls).await;
+            let case = format!("over a backend {over_a_backend}, next {next}");
+            assert_eq!(origin.0.loads(), 2, "{case}");
+        }
+    }
+}
+
+#[cached(
+    ttl = "1m",
+    none_ttl = "1m",
+    refresh_ahead = 0.5,
+    prefix = "ahead_none",
+    skip(origin)
+)]
+async fn none(origin: Handle) -> Option<u32> {
+    origin.0.load().await.ok()
+}
+
+#[tokio::test]
+async fn a_none_that_is_remembered_is_not_refreshed_ahead() {
+    let clock = TestClock::new();
+    let backend = RecordingBackend::wrapping(MemoryBackend::with_clock(100, &clock));
+    let builder = Cache::builder().clock(&clock).backend(backend.clone());
+    let cache = builder.jitter(0.0).build().await.unwrap();
+    let origin = Handle(Origin::new());
+    origin.0.break_down();
+    let calls = async {
+        assert_eq!(none(origin.clone()).await, None);
+        settle().await;
+        clock.advance(MINUTE - SECOND);
+        let written = backend.count(Op::Set);
+        for _ in 0..3 {
+            assert_eq!(none(origin.clone()).await, None);
+            settle().await;
+        }
+        assert_eq!(backend.count(Op::Set), written);
+    };
+    cache.scope(calls).await;
+    assert_eq!(origin.0.loads(), 1);
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dexter_cache::{
-    Cache, InCacheScope, Invalidated, Key, KeyPattern, Reach, Ttl, cached, invalidates,
+    Cache, InCacheScope, Invalidated, Key, KeyPattern, Policy, Reach, Ttl, cached, invalidates,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use support::cut_off;
 
@@ -412,4 +412,45 @@ fn it_is_send_though_its_error_is_not() {
     fn is_send<T: Send>(_: &T) {}
     let cache = Cache::memory();
     is_send(&cache.deferred(async { Ok::<_, std::rc::Rc<()>>(()) }));
+}
+
+#[tokio::test]
+async fn under_a_tag_a_transaction_and_others_share_no_load() {
+    let (cache, database) = (Cache::memory(), Database::of(1));
+    let key = Key::new("deferred_tagged");
+    let policy = || Policy::new(MINUTE).tag("deferred");
+    let open = Arc::new(Semaphore::new(0));
+    // What a load of somebody else's sees, and what the transaction sees.
+    let load = |value: u32| {
+        let (cache, key, open) = (cache.clone(), key.clone(), Arc::clone(&open));
+        let load = move || async move {
+            drop(open.acquire().await.unwrap());
+            value
+        };
+        async move { cache.get_or_load(&key, policy(), load).await }
+    };
+    let turn = async || {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    for own_first in [false, true] {
+        open.forget_permits(1);
+        let done = cache.deferred(async {
+            let _ = cache.invalidate_tag("deferred").await.unwrap();
+            database.write(2);
+            let mut others = (!own_first).then(|| tokio::spawn(load(1)));
+            turn().await;
+            let own = tokio::spawn(load(2).in_cache_scope());
+            turn().await;
+            let others = others.take().unwrap_or_else(|| tokio::spawn(load(1)));
+            turn().await;
+            open.add_permits(1);
+            assert_eq!(own.await.unwrap(), 2, "own first: {own_first}");
+            assert_eq!(others.await.unwrap(), 1, "own first: {own_first}");
+            Ok::<_, String>(())
+        });
+        done.await.unwrap();
+        assert_eq!(cache.get::<u32>(&key).await.unwrap(), None);
+    }
 }

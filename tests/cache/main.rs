@@ -1,11 +1,13 @@
 //! What a cache does, in memory: through the macros and by hand.
 
 mod ahead;
+mod ahead_tiered;
 mod basics;
 mod cancel;
 mod context;
 mod deferred;
 mod flights;
+mod labelled;
 mod none;
 mod origin;
 mod shared;

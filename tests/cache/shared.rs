@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use dexter_cache::backend::MemoryBackend;
 use dexter_cache::test_util::{Fault, FaultyBackend, Op, TestClock};
-use dexter_cache::{Cache, CacheContext, ErrorKind, Key, KeyPattern, Policy, Ttl, cached, refresh};
+use dexter_cache::{
+    Cache, CacheContext, Clear, ErrorKind, Key, KeyPattern, Policy, Ttl, cached, refresh,
+};
 
 use support::cut_off;
 
@@ -506,4 +508,18 @@ async fn a_backend_slower_than_it_may_be_counts_as_away_until_it_is_fast_again()
     backend.heal();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(cache.health().is_whole());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_expired_is_not_fresh_by_any_clock() {
+    let two = Two::new().await;
+    // Another process, whose clock is a little behind.
+    let behind = TestClock::tokio();
+    let builder = Cache::builder().backend(two.backend.clone()).clock(&behind);
+    let there = builder.namespace("two").build().await.unwrap();
+    two.clock.advance(Duration::from_millis(20));
+    two.here.set(&key(), &1_u32, policy()).await.unwrap();
+    assert_eq!(there.get::<u32>(&key()).await.unwrap(), Some(1));
+    there.clear_with(Clear::Expire).await.unwrap();
+    assert_eq!(there.get::<u32>(&key()).await.unwrap(), None);
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use dexter_cache::backend::MemoryBackend;
+use dexter_cache::test_util::TestClock;
 use dexter_cache::{Cache, KeyPattern, Policy, Ttl, bypass, cached, refresh};
 
-use crate::origin::{Down, MINUTE, Origin, SECOND, THROTTLE, clocked, key, policy, settle};
+use crate::origin::{Down, HOUR, MINUTE, Origin, SECOND, THROTTLE, clocked, key, policy, settle};
 use support::cut_off;
 
 async fn call(cache: &Cache, origin: &Arc<Origin>) -> Result<u32, Down> {
@@ -297,4 +299,27 @@ async fn none_is_an_answer_and_ends_the_stale_value() {
     };
     cache.scope(calls).await;
     assert_eq!(cache.stats().total.failed_loads, 1);
+}
+
+#[tokio::test]
+async fn a_set_value_is_kept_as_its_policy_says() {
+    for over_a_backend in [false, true] {
+        let clock = TestClock::new();
+        let mut builder = Cache::builder().clock(&clock).jitter(0.0);
+        if over_a_backend {
+            builder = builder.backend(MemoryBackend::with_clock(100, &clock));
+        }
+        let (cache, origin) = (builder.build().await.unwrap(), Origin::new());
+        origin.break_down();
+        cache.set(&key(), &7_u32, policy()).await.unwrap();
+        assert_eq!(call(&cache, &origin).await, Ok(7));
+        clock.advance(MINUTE + HOUR - SECOND);
+        assert_eq!(cache.get::<u32>(&key()).await.unwrap(), None);
+        assert_eq!(call(&cache, &origin).await, Ok(7), "fallen back on");
+        clock.advance(SECOND);
+        assert_eq!(call(&cache, &origin).await, Err(Down));
+        cache.set(&key(), &7_u32, Ttl::secs(60)).await.unwrap();
+        clock.advance(MINUTE);
+        assert_eq!(call(&cache, &origin).await, Err(Down), "a plain one");
+    }
 }

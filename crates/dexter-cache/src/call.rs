@@ -299,15 +299,6 @@ impl Inner {
         (!self.flights.is_swept(key)).then_some(held)
     }
 
-    /// Whether calls are answered from memory, before a backend is asked.
-    pub(crate) fn memory_serves(&self, local: bool) -> bool {
-        local
-            || self
-                .tier
-                .as_ref()
-                .is_none_or(|tier| tier.answers_from_memory())
-    }
-
     /// The memory that holds what is loaded now, if it is memory that does.
     pub(crate) fn memory_behind(&self, local: bool) -> Option<&MemoryStore> {
         match &self.tier {

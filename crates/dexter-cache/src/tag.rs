@@ -96,7 +96,12 @@ impl Marks {
     }
 
     pub(crate) fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        for (cell, seen) in other.0 {
+            let is_there = |(own, at): &(Arc<TagCell>, u64)| *at == seen && Arc::ptr_eq(own, &cell);
+            if !self.0.iter().any(is_there) {
+                self.0.push((cell, seen));
+            }
+        }
     }
 }
 
@@ -255,6 +260,19 @@ mod tests {
         assert!(!table.has_rested(before));
         assert!(table.has_rested(table.moves()));
         assert!(table.marks(&[tag(1)]).are_valid());
+    }
+
+    #[test]
+    fn marks_that_are_there_already_are_not_put_in_again() {
+        let table = Arc::new(TagTable::default());
+        let mut marks = table.marks(&[tag(1)]);
+        for _ in 0..3 {
+            marks.extend(table.marks(&[tag(1), tag(2)]));
+        }
+        assert_eq!(marks.0.len(), 2);
+        drop(table.raise(tag(1)));
+        marks.extend(table.marks(&[tag(1)]));
+        assert!(!marks.are_valid(), "what was seen before counts");
     }
 
     #[test]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use crate::backend::When;
 use crate::backend::memory::Held;
 use crate::cache::Cache;
-use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Shared;
 use crate::key::Key;
-use crate::policy::Policy;
+use crate::policy::{Life, Policy};
 use crate::shape::{CacheValue, Codec, Nothing};
 use crate::stats::{Event, PrefixId};
 use crate::tag::TagId;
@@ -155,21 +154,22 @@ impl Cache {
         policy: impl Into<Policy>,
     ) -> Result<(), Error> {
         let inner = &self.0;
-        let Policy { ttl, tags, .. } = policy.into();
+        let policy = policy.into();
+        let tags = &policy.tags;
         // What a transaction writes may be undone yet.
         if inner.is_off() || self.is_deferring() {
             return self.remove(key).await.map(drop);
         }
-        let life = ttl.drawn(inner.config.jitter);
-        if life.is_zero() {
+        let life = policy.life(policy.ttl, inner.config.jitter);
+        if life.fresh.is_zero() {
             return self.remove(key).await.map(drop);
         }
         let prefix = PrefixId::of(key.prefix());
-        let fresh_until = clock::after(inner.clock.now(), life);
         let marks = inner.flights.tags().marks(tags.as_slice());
         let Some(tier) = &inner.tier else {
             let _fence = inner.flights.raise(Target::Key(key.clone()));
-            let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
+            let now = inner.clock.now();
+            let held = Held::living(Arc::new(value.clone()), now, life, None).marked(marks);
             inner.memory.insert(key, held, None);
             inner.counters.add(prefix, Event::Stored);
             return Ok(());
@@ -192,7 +192,10 @@ impl Cache {
         tier.fallback.remove(key);
         tier.evict(key);
         let stored = match labels {
-            Ok(_) => tier.set(key, bytes, life, When::Always, budget).await,
+            Ok(_) => {
+                let kept = life.kept();
+                tier.set(key, bytes, kept, When::Always, budget).await
+            }
             Err(error) => Err(error),
         };
         match stored {
@@ -205,9 +208,8 @@ impl Cache {
             Err(error) => {
                 tier.trip(&error);
                 tier.postpone(&[Target::Key(key.clone())]);
-                let life = life.min(tier.config.fallback_ttl);
-                let fresh_until = clock::after(inner.clock.now(), life);
-                let held = Held::new(Arc::new(value.clone()), fresh_until).marked(marks);
+                let (now, life) = (inner.clock.now(), life.within(tier.config.fallback_ttl));
+                let held = Held::living(Arc::new(value.clone()), now, life, None).marked(marks);
                 let mut weighed = Some(tier.fallback.weigh(key, held, None));
                 // In one step with the question: the guardian empties memory after all who hold the lock have let go.
                 // Dropping values runs code of the user, so what is pushed out leaves the lock.
@@ -326,10 +328,12 @@ impl Cache {
 fn envelope<T: CacheValue>(
     tier: &Tier,
     value: &T,
-    life: std::time::Duration,
+    life: Life,
     labels: Option<&Labels>,
 ) -> Result<Vec<u8>, Error> {
-    let mut about = tier.about(wire::fingerprint::<T>(0), life);
+    let mut about = tier.about(wire::fingerprint::<T>(0), life.fresh);
+    let stale = u64::try_from(life.stale.as_millis()).unwrap_or(u64::MAX);
+    about.times.kept_until = about.times.fresh_until.saturating_add(stale);
     if let Some(labels) = labels {
         about.epoch = labels.epoch;
         about.tags.clone_from(&labels.tags);

@@ -119,6 +119,14 @@ impl Entry<'_> {
             .saturating_add(u64::try_from(due.as_millis()).unwrap_or(u64::MAX));
         due.saturating_sub(now)
     }
+
+    /// The same, or when the next load may be tried, if that is later.
+    pub(crate) fn attempt_in(&self, part: f64, now: u64) -> u64 {
+        let marked = self.mark.map_or(0, |mark| match mark {
+            Mark::Leased(until) | Mark::Failed(until) => until.saturating_sub(now),
+        });
+        self.due_in(part, now).max(marked)
+    }
 }
 
 /// What lies under a key.

@@ -10,7 +10,7 @@ use super::lead::Lead;
 use super::spare::{Place, Spare, outlasts_outage};
 use crate::call::Answer;
 use crate::clock;
-use crate::flight::{Landed, Shared, Source};
+use crate::flight::{Landed, Shared, Source, Ticket};
 use crate::key::Key;
 use crate::policy::Life;
 use crate::stats::Event;
@@ -42,7 +42,7 @@ where
                 return Failed::Ask(self);
             }
             Some(Place::Memory) => {
-                let spare = self.put_off_in_memory();
+                let spare = self.put_off_in_memory(self.turn().ticket(), self.throttle());
                 if let Some((spare, value)) = spare.and_then(|spare| {
                     let value = spare.value::<V>()?;
                     Some((spare, value))
@@ -76,7 +76,7 @@ where
         };
         let there = match put_off {
             Ok(there) => there && spare.still_counts(&tier).await,
-            Err(_) => outlasts_outage(&self.call, read_at),
+            Err(_) => spare.still_counts_here() && outlasts_outage(&self.call, read_at),
         };
         let ticket = self.turn().ticket();
         if !there || ticket.is_fenced() {
@@ -85,7 +85,11 @@ where
         }
         // Whether the mark was written or not, a lease over a value ends by itself.
         ticket.leased().store(false, Ordering::Relaxed);
-        if !tier.is_trusted() {
+        if self.intent == Intent::Ahead {
+            // The copy in L1: others are told by the mark.
+            drop(self.put_off_in_memory(self.turn().ticket(), self.throttle()));
+        }
+        if !tier.is_trusted() && spare.still_counts_here() {
             let life = Life {
                 fresh: Duration::ZERO,
                 stale: Duration::from_nanos(
@@ -99,9 +103,10 @@ where
                 value: Arc::clone(&spare.value),
                 life,
                 etag: None,
+                marks: spare.marks(),
             };
             keep_in_fallback(&self.call, ticket, &tier, stored, &[]);
-            drop(self.put_off_in_memory());
+            drop(self.put_off_in_memory(self.turn().ticket(), self.throttle()));
         }
         let turn = self.turn.take().expect("a flight ends once");
         drop(turn.land(self.fallen_back(&spare)));
@@ -114,8 +119,8 @@ where
         let spare = self
             .spare
             .take()
-            .filter(|_| !self.turn().ticket().is_fenced());
-        let Some((spare, tier)) = spare.zip(self.tier()) else {
+            .filter(|spare| !self.turn().ticket().is_fenced() && spare.still_counts_here());
+        let Some(spare) = spare else {
             self.end(None);
             return None;
         };
@@ -123,14 +128,7 @@ where
             unreachable!("what is in memory is fallen back on at once");
         };
         let turn = self.turn.take().expect("a flight ends once");
-        turn.ticket().leased().store(false, Ordering::Relaxed);
-        if let Some(lease) = self.lease.take() {
-            let (key, throttle) = (self.call.key.clone(), self.throttle());
-            let put_off = async move {
-                let _ = tier.put_off(&key, &lease, token, throttle).await;
-            };
-            drop(self.call.cache.0.background.spawn(put_off));
-        }
+        self.put_off_behind(turn.ticket(), token, self.throttle());
         drop(turn.land(self.fallen_back(&spare)));
         spare.value()
     }
@@ -171,9 +169,9 @@ where
 
 impl<V> Lead<V> {
     /// The stale value in memory, if it is still there, and the next load put off: in one step with what fences do.
-    pub(super) fn put_off_in_memory(&self) -> Option<Spare> {
+    pub(super) fn put_off_in_memory(&self, ticket: &Ticket, pause: Duration) -> Option<Spare> {
         let inner = &self.call.cache.0;
-        let until = clock::after(inner.clock.now(), self.throttle());
+        let until = clock::after(inner.clock.now(), pause);
         let put_off = |key: &Key| {
             let held = inner.kept_in_memory(key, self.call.traits.local)?;
             if let Some(extra) = &held.extra {
@@ -181,6 +179,38 @@ impl<V> Lead<V> {
             }
             Some(Spare::in_memory(&held, inner.clock.coarse()))
         };
-        self.turn().ticket().store(put_off).flatten()
+        ticket.store(put_off).flatten()
+    }
+
+    /// A refresh ahead has brought nothing to store: the value stays, and without a pause every hit would begin the next
+    /// one. Once it is past its time, loads are tried as ever.
+    pub(super) fn put_off_refresh(&mut self, ticket: &Ticket) {
+        let now = self.call.cache.0.clock.now();
+        let Some(spare) = self.spare.as_ref() else {
+            return;
+        };
+        if self.intent != Intent::Ahead || !spare.is_fresh(now) {
+            return;
+        }
+        let left = Duration::from_nanos(spare.fresh_until().saturating_sub(now));
+        let (place, pause) = (spare.place, self.throttle().min(left));
+        drop(self.put_off_in_memory(ticket, pause));
+        if let Place::Backend { token, .. } = place {
+            self.put_off_behind(ticket, token, pause);
+        }
+    }
+
+    /// Puts the next load off in the backend, without waiting for it.
+    fn put_off_behind(&mut self, ticket: &Ticket, token: u128, pause: Duration) {
+        let inner = &self.call.cache.0;
+        // Whether the mark is written or not, a lease over a value ends by itself.
+        ticket.leased().store(false, Ordering::Relaxed);
+        if let Some((lease, tier)) = self.lease.take().zip(inner.tier.clone()) {
+            let key = self.call.key.clone();
+            let put_off = async move {
+                let _ = tier.put_off(&key, &lease, token, pause).await;
+            };
+            drop(inner.background.spawn(put_off));
+        }
     }
 }

@@ -1,16 +1,15 @@
 //! A loaded value on its way to where it is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::backend::memory::{Extra, Held, MemoryStore};
+use crate::backend::memory::{Held, MemoryStore};
 use crate::call::Call;
-use crate::clock::{self, Nanos};
+use crate::clock::Nanos;
 use crate::flight::{Arrival, Shared, Ticket};
 use crate::policy::Life;
 use crate::stats::Event;
-use crate::tag::TagId;
+use crate::tag::{Marks, TagId};
 use crate::target::Target;
 use crate::telemetry::TARGET;
 use crate::tier::{CutOff, Lease, Tier};
@@ -21,6 +20,8 @@ pub(super) struct Stored {
     pub(super) value: Shared,
     pub(super) life: Life,
     pub(super) etag: Option<Box<str>>,
+    /// Of a value that was there before: what was seen of its tags.
+    pub(super) marks: Marks,
 }
 
 /// A loaded value on its way to the backend. The flight can be joined until it is there.
@@ -103,23 +104,15 @@ impl Fill {
     }
 }
 
-/// The entry for memory, of which most are plain.
+/// The entry for memory.
 pub(super) fn held(stored: Stored, now: Nanos) -> Held {
-    let Stored { value, life, etag } = stored;
-    let fresh_until = clock::after(now, life.fresh);
-    let mut held = Held::new(value, fresh_until);
-    if !life.stale.is_zero() || life.ahead.is_some() || etag.is_some() {
-        let attempt_at = life
-            .ahead
-            .map_or(fresh_until, |ahead| clock::after(now, ahead));
-        held.extra = Some(Arc::new(Extra {
-            kept_until: clock::after(fresh_until, life.stale),
-            attempt_at: AtomicU64::new(attempt_at),
-            etag,
-            ..Extra::default()
-        }));
-    }
-    held
+    let Stored {
+        value,
+        life,
+        etag,
+        marks,
+    } = stored;
+    Held::living(value, now, life, etag).marked(marks)
 }
 
 /// Keeps a value in a store of this process, unless the flight is fenced or `open` says no in one step with that
@@ -137,6 +130,10 @@ pub(super) fn keep(
         call.count(Event::Fenced);
         return false;
     };
+    if held.marks().is_some_and(|marks| !marks.are_valid()) {
+        call.count(Event::Fenced);
+        return false;
+    }
     let held = held.marked(marks);
     // The lock of the flight is held over the second half only: weighing and dropping values run code of the user.
     let mut weighed = Some(store.weigh(&call.key, held, None));

@@ -19,6 +19,7 @@ use crate::policy::Policy;
 use crate::shape::{Codec, Nothing, Shape};
 use crate::share::Share;
 use crate::stats::Event;
+use crate::tag::TagId;
 pub(super) use crate::tier::Intent;
 use crate::tier::{Acquired, Sight};
 
@@ -72,6 +73,10 @@ where
     let refresh = call.mode == Mode::Refresh;
     if refresh && is_loading(|chain| chain.key == call.key) {
         // A refresh that reaches its own key: it is being loaded anew already.
+        return Found::Alone;
+    }
+    if is_invalidated_here(call, &policy) {
+        call.missed();
         return Found::Alone;
     }
     // Only what the first look passed over: it took what is fresh, and is a value.
@@ -132,11 +137,9 @@ where
                 }
                 Acquired::Lease(lease, seen) => {
                     lead.lease = Some(lease);
-                    if let Some(spare) =
-                        seen.and_then(|seen| Spare::in_backend(seen, inner.clock.now()))
-                    {
-                        lead.found(spare);
-                    }
+                    // What memory held is a copy of what was there.
+                    lead.spare = None;
+                    lead.found_in_backend(seen);
                 }
                 Acquired::Alone => {}
             }
@@ -144,6 +147,14 @@ where
     }
     call.missed();
     Found::Lead(lead)
+}
+
+/// Whether this task's own transaction has invalidated one of the tags. What others load meanwhile is from before it, and
+/// what this caller loads is not for others yet.
+fn is_invalidated_here(call: &Call, policy: &Policy) -> bool {
+    let tags = policy.tags.as_slice();
+    let standing = |tag: &TagId| call.cache.0.flights.tags().is_standing(*tag);
+    !tags.is_empty() && call.cache.is_deferring() && tags.iter().any(standing)
 }
 
 /// A turn to load, or what another caller's load came to.
@@ -182,8 +193,9 @@ where
 {
     let inner = &call.cache.0;
     let type_id = TypeId::of::<V>();
-    let turn = if inner.memory_serves(call.traits.local) {
-        // Hits are answered before they come to a flight: who comes to this one has found nothing.
+    let turn = if inner.memory_behind(call.traits.local).is_some() {
+        // Hits are answered before they come to a flight: who comes to this one has found nothing. L1 lets go of a value
+        // while it is refreshed, so that hits come there, too.
         match inner.flights.join(&call.key, type_id, &policy.tags) {
             Joined::Lead(turn) => turn,
             Joined::Follow(_) => return None,
@@ -210,8 +222,8 @@ where
         match Box::pin(lead.acquire(&tier, patience)).await {
             Acquired::Lease(lease, seen) => {
                 lead.lease = Some(lease);
-                let now = inner.clock.now();
-                lead.found(seen.and_then(|seen| Spare::in_backend(seen, now))?);
+                lead.spare = None;
+                lead.found_in_backend(seen);
             }
             Acquired::Value(seen) => {
                 // Somebody else has renewed it.

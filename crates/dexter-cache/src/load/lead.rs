@@ -10,16 +10,16 @@ use std::time::Duration;
 use super::context::{Chain, Wishes, with_context};
 use super::fill::{Fill, Stored, held, keep, keep_in_fallback};
 use super::find::Intent;
-use super::spare::{Spare, leave};
+use super::spare::{Place, Spare, leave};
 use crate::call::Call;
 use crate::clock;
 use crate::flight::{Landed, Shared, Source, Ticket, Turn};
 use crate::policy::{Life, Policy};
 use crate::shape::{Codec, Nothing};
 use crate::stats::Event;
-use crate::tag::TagId;
+use crate::tag::{Marks, TagId};
 use crate::telemetry::TARGET;
-use crate::tier::{Acquired, Asked, Labels, Lease, Look, Tier};
+use crate::tier::{Acquired, Asked, Labels, Lease, Look, Sight, Tier};
 use crate::ttl::Ttl;
 use crate::wire::{self, Entry, TagToken};
 
@@ -81,6 +81,15 @@ where
     pub(super) fn found(&mut self, spare: Spare) {
         leave(self.turn().ticket(), &spare);
         self.spare = Some(spare);
+    }
+
+    /// The same of what the lease was written into.
+    pub(super) fn found_in_backend(&mut self, seen: Option<Sight<Option<V>>>) {
+        let now = self.call.cache.0.clock.now();
+        let of = (self.turn().ticket(), &self.policy.tags);
+        if let Some(spare) = seen.and_then(|seen| Spare::in_backend(seen, now, of)) {
+            self.found(spare);
+        }
     }
 
     pub(super) fn has_spare(&self) -> bool {
@@ -205,6 +214,10 @@ where
             return self.land_for(ttl, None);
         }
         let now = self.call.cache.0.clock.now();
+        if let Some(turn) = self.turn.take() {
+            self.put_off_refresh(turn.ticket());
+            self.turn = Some(turn);
+        }
         let stale = self.spare.take().filter(|spare| !spare.is_fresh(now));
         if let Some(spare) = stale {
             self.drop_stale(&spare);
@@ -215,15 +228,29 @@ where
 
     fn land_for(mut self: Box<Self>, ttl: Ttl, value: Option<&V>) -> (Duration, Option<Fill>) {
         let turn = self.turn.take().expect("a flight ends once");
-        let inner = &self.call.cache.0;
+        let call = Arc::clone(&self.call);
+        let inner = &call.cache.0;
         let wishes = self
             .chain
             .take()
             .map_or_else(Wishes::default, |chain| chain.take_wishes());
         let known = self.policy.tags.as_slice();
         let labels = wishes.tags.as_slice().iter();
-        let more: Vec<TagId> = labels.filter(|tag| !known.contains(tag)).copied().collect();
-        if !more.is_empty() {
+        let mut more: Vec<TagId> = labels.filter(|tag| !known.contains(tag)).copied().collect();
+        let mut marks = Marks::default();
+        if let Some(kept) = self.spare.as_ref().filter(|_| wishes.not_modified) {
+            // It is the same value: what its own load has put on it stays.
+            let kept_tags = kept.more_tags(&self.policy.tags);
+            more.extend(
+                kept_tags
+                    .iter()
+                    .filter(|tag| !wishes.tags.as_slice().contains(tag)),
+            );
+            if let Place::Memory = kept.place {
+                marks = kept.marks();
+            }
+        }
+        if !more.is_empty() || !marks.is_empty() {
             turn.ticket().label();
         }
         let mut life = Life::NONE;
@@ -231,6 +258,9 @@ where
             life = self
                 .policy
                 .life(wishes.ttl.unwrap_or(ttl), inner.config.jitter);
+        }
+        if life.fresh.is_zero() {
+            self.put_off_refresh(turn.ticket());
         }
         if value.is_none() {
             // A `None` is no value to fall back on.
@@ -240,6 +270,7 @@ where
             value: shared(value),
             life,
             etag: wishes.etag,
+            marks,
         };
         let landed = Landed::Value {
             value: Arc::clone(&stored.value),
@@ -386,7 +417,7 @@ impl<V> Drop for Lead<V> {
         self.call.count(Event::LoadFailed);
         // Nobody saw the panic of a refresh ahead: without a pause every hit would begin the next one.
         if self.intent == Intent::Ahead {
-            drop(self.put_off_in_memory());
+            drop(self.put_off_in_memory(self.turn().ticket(), self.throttle()));
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::backend::memory::Held;
 use crate::call::Call;
 use crate::clock::{self, Nanos};
 use crate::flight::{Observer, Shared, Ticket};
+use crate::tag::{Marks, TagId, TagSet};
 use crate::tier::{Seen, Sight, Tier};
 use crate::wire::About;
 
@@ -20,6 +21,9 @@ pub(super) struct Spare {
     kept_until: Nanos,
     /// Of what lies in the backend.
     about: Option<About>,
+    /// Made invalid by this process when it invalidates a tag of the value; `None` where that may have happened since it
+    /// was asked for.
+    marks: Option<Marks>,
     pub(super) place: Place,
 }
 
@@ -45,6 +49,7 @@ impl Spare {
             },
             kept_until: held.kept_until(),
             about: None,
+            marks: Some(held.marks().cloned().unwrap_or_default()),
             place: Place::Memory,
         }
     }
@@ -53,13 +58,16 @@ impl Spare {
     pub(super) fn in_backend<V: Clone + Send + Sync + 'static>(
         seen: Sight<Option<V>>,
         now: Nanos,
+        (ticket, known): (&Ticket, &TagSet),
     ) -> Option<Self> {
+        let more = tags_of(&seen.about, known);
         Some(Self {
             value: Arc::new(seen.value?),
             etag: seen.etag,
             fresh_until: clock::after(now, seen.left),
             kept_until: clock::after(now, seen.kept),
             about: Some(seen.about),
+            marks: ticket.marks(&more),
             place: Place::Backend {
                 token: seen.token,
                 read_at: now,
@@ -94,6 +102,21 @@ impl Spare {
         self.kept_until
     }
 
+    /// The tags that its load has put on it, beside those that are `known`. Of what is in memory only the marks are.
+    pub(super) fn more_tags(&self, known: &TagSet) -> Vec<TagId> {
+        let about = self.about.as_ref();
+        about.map_or_else(Vec::new, |about| tags_of(about, known))
+    }
+
+    /// Whether no tag of it was invalidated by this process. All that is known where the backend cannot be asked.
+    pub(super) fn still_counts_here(&self) -> bool {
+        self.marks.as_ref().is_some_and(Marks::are_valid)
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        self.marks.clone().unwrap_or_default()
+    }
+
     /// Whether neither its tags nor the epoch have changed; asks only for what is not known.
     pub(super) async fn still_counts(&self, tier: &Tier) -> bool {
         let Some(mut about) = self.about.clone() else {
@@ -124,10 +147,15 @@ impl Spare {
         let tier = inner.tier.as_ref()?;
         let there = match tier.still_holds(&call.key, token).await {
             Ok(there) => there && self.still_counts(tier).await,
-            Err(_) => outlasts_outage(call, read_at),
+            Err(_) => self.still_counts_here() && outlasts_outage(call, read_at),
         };
         (there && !observer.is_fenced()).then(|| self.value())?
     }
+}
+
+fn tags_of(about: &About, known: &TagSet) -> Vec<TagId> {
+    let tags = about.tags.iter().map(|tag| TagId(tag.tag));
+    tags.filter(|tag| !known.as_slice().contains(tag)).collect()
 }
 
 /// Whether what was read at `read_at` may answer although the backend cannot be asked any more.

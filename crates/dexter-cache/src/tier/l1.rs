@@ -76,7 +76,16 @@ impl L1 {
     /// The value under `key`, if all that changed until `bound` ago has been told.
     #[inline]
     fn get(&self, key: &Key, bound: Duration) -> Option<Held> {
-        let held = self.store.get(key)?;
+        self.proven(self.store.get(key)?, bound)
+    }
+
+    /// The same, without giving back what is gone.
+    fn get_kept(&self, key: &Key, bound: Duration) -> Option<Held> {
+        self.proven(self.store.get_kept(key)?, bound)
+    }
+
+    #[inline]
+    fn proven(&self, held: Held, bound: Duration) -> Option<Held> {
         let known = self.known.load(Ordering::Relaxed);
         (self.clock.coarse() < clock::after(known, bound)).then_some(held)
     }
@@ -106,17 +115,14 @@ impl Tier {
             .or_else(|| self.l1.as_ref()?.get(key, self.config.fallback_ttl))
     }
 
-    /// The same, also what is past its time and can be fallen back on.
+    /// The same, also what is past its time and can be fallen back on. Gives nothing back: to be asked under a lock.
     pub(crate) fn kept_in_memory(&self, key: &Key) -> Option<Held> {
+        let l1 = |bound| self.l1.as_ref()?.get_kept(key, bound);
         if self.is_trusted() {
-            return self.in_memory(key);
+            return l1(BOUND);
         }
-        self.fallback.get_kept(key).or_else(|| self.in_memory(key))
-    }
-
-    /// Whether calls are answered from memory, before the backend is asked.
-    pub(crate) fn answers_from_memory(&self) -> bool {
-        self.l1.is_some() || !self.is_trusted()
+        let kept = self.fallback.get_kept(key);
+        kept.or_else(|| l1(self.config.fallback_ttl))
     }
 
     /// What this tier keeps in memory.
@@ -166,7 +172,7 @@ impl Tier {
         let mut held = Held::new(value(), fresh_until);
         if ahead.is_some() || entry.etag.is_some() {
             let due_in =
-                ahead.map(|part| Duration::from_millis(entry.due_in(part, self.backend_ms())));
+                ahead.map(|part| Duration::from_millis(entry.attempt_in(part, self.backend_ms())));
             let due = due_in.map_or(Nanos::MAX, |due_in| clock::after(l1.clock.now(), due_in));
             // What is past its time is the backend's to answer with.
             held.extra = Some(Arc::new(Extra {

@@ -186,7 +186,10 @@ impl<T> Look<'_, T> {
             about: entry.about.clone(),
             left: left(times.fresh_until),
             kept: left(times.kept_until.max(times.fresh_until)),
-            due: entry.mark.is_none_or(|mark| !mark.holds(now)) && self.is_due(entry, now),
+            // A `None` is no value that others go on getting.
+            due: !entry.nothing
+                && entry.mark.is_none_or(|mark| !mark.holds(now))
+                && self.is_due(entry, now),
             etag: entry.etag.map(Into::into),
             token: entry.token,
         })

@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use quick_cache::{Equivalent, Lifecycle, Weighter};
 use smallvec::SmallVec;
 
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::key::Key;
+use crate::policy::Life;
 use crate::tag::Marks;
 
 const HASH: usize = size_of::<u64>();
@@ -192,7 +193,30 @@ impl Held {
         }
     }
 
-    /// The same under tags.
+    /// A value that lives as `life` says from `now` on; most are plain.
+    pub(crate) fn living(
+        value: Arc<dyn Any + Send + Sync>,
+        now: Nanos,
+        life: Life,
+        etag: Option<Box<str>>,
+    ) -> Self {
+        let fresh_until = clock::after(now, life.fresh);
+        let mut held = Self::new(value, fresh_until);
+        if !life.stale.is_zero() || life.ahead.is_some() || etag.is_some() {
+            let attempt_at = life
+                .ahead
+                .map_or(fresh_until, |ahead| clock::after(now, ahead));
+            held.extra = Some(Arc::new(Extra {
+                kept_until: clock::after(fresh_until, life.stale),
+                attempt_at: AtomicU64::new(attempt_at),
+                etag,
+                ..Extra::default()
+            }));
+        }
+        held
+    }
+
+    /// The same under tags, beside those that it has.
     pub(crate) fn marked(mut self, marks: Marks) -> Self {
         if !marks.is_empty() {
             let kept_until = self.kept_until();
@@ -205,10 +229,15 @@ impl Held {
                     attempt_at: AtomicU64::new(Nanos::MAX),
                     ..Extra::default()
                 });
-            extra.marks = marks;
+            extra.marks.extend(marks);
             self.extra = Some(Arc::new(extra));
         }
         self
+    }
+
+    /// What its load saw of its tags.
+    pub(crate) fn marks(&self) -> Option<&Marks> {
+        self.extra.as_ref().map(|extra| &extra.marks)
     }
 
     /// Until when the entry takes up room.

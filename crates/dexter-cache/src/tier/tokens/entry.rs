@@ -118,7 +118,8 @@ impl Tier {
         {
             return Ok(false);
         }
-        times.fresh_until = times.created;
+        // By no clock: that of the process which stored it may be ahead of this one's.
+        times.fresh_until = 0;
         Ok(true)
     }
 
