@@ -54,7 +54,7 @@ impl Lives {
             && let (Some(soft), Some(hard)) = (soft.fixed(), hard.fixed())
             && soft >= hard
         {
-            let message = "`soft_timeout` never comes, since `hard_timeout` is over before: make it the shorter one, or leave it out";
+            let message = "`hard_timeout` ends the call before `soft_timeout` is over: make `soft_timeout` the shorter one, or leave it out";
             return Err(Error::new(name.span(), message));
         }
         Ok(())
