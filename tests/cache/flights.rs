@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dexter_cache::{Cache, Key, Ttl, cached};
+use dexter_cache::{Cache, Key, KeyPattern, Ttl, cached};
 use tokio::sync::{Barrier, Semaphore};
 
 use crate::Counter;
@@ -198,4 +198,68 @@ async fn a_function_may_call_itself() {
         })
         .await;
     assert_eq!(cache.stats().total.loads, 7);
+}
+
+/// Whatever a removal names, and whether the load runs in its caller or goes on without it.
+#[tokio::test(start_paused = true)]
+async fn scar_1_a_load_under_way_is_not_stored_when_its_key_is_removed_by_whatever_way() {
+    for detached in [false, true] {
+        for how in 0..5 {
+            let cache = Cache::memory();
+            let gate = Arc::new(Semaphore::new(0));
+            let load = {
+                let (cache, gate) = (cache.clone(), Arc::clone(&gate));
+                tokio::spawn(async move {
+                    let load = || async move {
+                        gate.acquire().await.expect("never closed").forget();
+                        1
+                    };
+                    if detached {
+                        cache.get_or_load_detached(&key(), MINUTE, load).await
+                    } else {
+                        cache.get_or_load(&key(), MINUTE, load).await
+                    }
+                })
+            };
+            while cache.stats().total.loads == 0 {
+                tokio::task::yield_now().await;
+            }
+            match how {
+                0 => drop(cache.remove(&key()).await.unwrap()),
+                1 => drop(cache.remove_many(&[key()]).await.unwrap()),
+                2 => drop(cache.invalidate(&KeyPattern::new("fl*")).await.unwrap()),
+                3 => drop(cache.clear().await.unwrap()),
+                _ => cache.set(&key(), &2, MINUTE).await.unwrap(),
+            }
+            gate.add_permits(1);
+            assert_eq!(load.await.unwrap(), 1, "its caller gets it");
+            let set = (how == 4).then_some(2);
+            assert_eq!(cache.get(&key()).await.unwrap(), set, "{how} {detached}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_get_neither_waits_for_a_load_nor_leads_one() {
+    let cache = Cache::memory();
+    let gate = Arc::new(Semaphore::new(0));
+    assert_eq!(cache.get::<u32>(&key()).await.unwrap(), None);
+    let load = {
+        let (cache, gate) = (cache.clone(), Arc::clone(&gate));
+        tokio::spawn(async move {
+            let load = || async move {
+                gate.acquire().await.expect("never closed").forget();
+                1
+            };
+            cache.get_or_load(&key(), MINUTE, load).await
+        })
+    };
+    while cache.stats().total.loads == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cache.get::<u32>(&key()).await.unwrap(), None, "at once");
+    gate.add_permits(1);
+    assert_eq!(load.await.unwrap(), 1);
+    assert_eq!(cache.get(&key()).await.unwrap(), Some(1));
+    assert_eq!(cache.stats().total.loads, 1);
 }

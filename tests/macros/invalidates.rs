@@ -332,3 +332,58 @@ fn a_writer_is_send_though_its_error_is_not() {
     fn is_send<T: Send>(_: &T) {}
     is_send(&write(1, String::new()));
 }
+
+#[cached(ttl = 60, prefix = "inv.text")]
+async fn text(id: &str) -> usize {
+    id.len()
+}
+
+#[invalidates(text(id))]
+async fn write_text(id: &str) -> usize {
+    id.len()
+}
+
+#[invalidates(pattern = "inv.text:id={id}")]
+async fn write_text_by_pattern(id: &str) -> usize {
+    id.len()
+}
+
+#[invalidates(text::matching())]
+async fn write_all_texts() {}
+
+#[tokio::test]
+async fn scar_10_an_argument_with_wildcards_removes_one_entry() {
+    let there = async |id| text::peek(id).await.unwrap().is_some();
+    Cache::memory()
+        .scope(async {
+            for id in ["*", "a", "?", "[a-z]"] {
+                for by_pattern in [false, true] {
+                    text(id).await;
+                    text("b").await;
+                    if by_pattern {
+                        write_text_by_pattern(id).await;
+                    } else {
+                        write_text(id).await;
+                    }
+                    assert!(!there(id).await, "{id}");
+                    assert!(there("b").await, "{id}");
+                }
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn matching_without_a_part_names_all_calls() {
+    Cache::memory()
+        .scope(async {
+            text("a").await;
+            text("b").await;
+            get(1, "x").await;
+            write_all_texts().await;
+            assert!(text::peek("a").await.unwrap().is_none());
+            assert!(text::peek("b").await.unwrap().is_none());
+            assert!(get::peek(1, "x").await.unwrap().is_some());
+        })
+        .await;
+}

@@ -297,3 +297,56 @@ async fn a_process_that_dies_delays_others_by_its_lease_at_most() {
     assert_eq!(soon("the survivor", waiting).await.unwrap(), 2);
     until("it is stored", || cache.stats().total.stored == 1).await;
 }
+
+/// All of them wait on the one connection that the process has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scar_19_callers_that_wait_for_another_process_use_no_connection_of_their_own() {
+    const CALLERS: u32 = 500;
+    let server = RedisServer::start();
+    let [here, there] = pair(&server).await;
+    let mut client = server.client();
+    let mut connections = || {
+        let info = client.call(&["INFO", "stats"]).expect("an answer");
+        let info = info.to_string();
+        let line = info
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("total_connections_received:"));
+        line.expect("it is told").parse::<u32>().expect("a number")
+    };
+    let before = block_in_place(&mut connections);
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let leader = tokio::spawn(async move {
+        let load = || async {
+            begun.send(()).expect("somebody waits for it");
+            gone.await.expect("it is told to go on");
+            7_u32
+        };
+        here.get_or_load(&key("crowd", 1), MINUTE, load).await
+    });
+    soon("the load begins", begins).await.expect("it does");
+    let arrived = Arc::new(AtomicU32::new(0));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (there, arrived) = (there.clone(), Arc::clone(&arrived));
+            tokio::spawn(async move {
+                arrived.fetch_add(1, Ordering::SeqCst);
+                there
+                    .get_or_load(&key("crowd", 1), MINUTE, || async { 8_u32 })
+                    .await
+            })
+        })
+        .collect();
+    until("they all come", || {
+        arrived.load(Ordering::SeqCst) == CALLERS
+    })
+    .await;
+    assert_eq!(block_in_place(&mut connections), before);
+    go.send(()).expect("the load waits for it");
+    for caller in callers {
+        assert_eq!(soon("a caller", caller).await.expect("a value"), 7);
+    }
+    assert_eq!(soon("the leader", leader).await.expect("a value"), 7);
+    assert_eq!(block_in_place(&mut connections), before);
+    assert_eq!(there.stats().total.loads, 0);
+}

@@ -34,6 +34,14 @@ impl Ttl {
         }
     }
 
+    /// What is known of it before the program runs.
+    pub(crate) fn fixed(&self) -> Option<Duration> {
+        match self {
+            Self::Fixed(duration, _) => Some(*duration),
+            Self::Expression(_) => None,
+        }
+    }
+
     /// As an expression of type `Ttl`.
     pub(crate) fn tokens(&self, private: &TokenStream) -> TokenStream {
         match self {

@@ -50,6 +50,13 @@ impl Lives {
             let message = "`throttle` is the pause after a load that failed over a value that is there: write `stale = \"1h\"` as well";
             return Err(Error::new(name.span(), message));
         }
+        if let (Some((name, soft)), Some((_, hard))) = (&self.soft_timeout, &self.hard_timeout)
+            && let (Some(soft), Some(hard)) = (soft.fixed(), hard.fixed())
+            && soft >= hard
+        {
+            let message = "`hard_timeout` ends the call before `soft_timeout` is over: make `soft_timeout` the shorter one, or leave it out";
+            return Err(Error::new(name.span(), message));
+        }
         Ok(())
     }
 

@@ -40,7 +40,10 @@ pub(crate) fn parse(input: ParseStream<'_>) -> Result<InvalidatesArgs> {
     let mut args = InvalidatesArgs::default();
     while !input.is_empty() {
         let is_option = input.peek(Ident::peek_any)
-            && (input.peek2(Token![=]) || input.peek2(Token![,]) || is_last(input));
+            && (input.peek(Token![if])
+                || input.peek2(Token![=])
+                || input.peek2(Token![,])
+                || is_last(input));
         if is_option {
             option(&mut args, input)?;
         } else {
@@ -200,7 +203,8 @@ pub(crate) fn uses_result(tokens: impl ToTokens, function: &Function) -> bool {
     !names.any(|name| name == "result") && names::mentions_word(tokens, "result")
 }
 
-/// Whether this is `list_issues::matching().project(id)`, or `Self::analytics_matching().part("range", &range)`.
+/// Whether this is `list_issues::matching()`, `list_issues::matching().project(id)`, or
+/// `Self::analytics_matching().part("range", &range)`.
 fn is_matching(call: &Expr) -> bool {
     fn begins(call: &Expr) -> bool {
         match call {
@@ -216,7 +220,18 @@ fn is_matching(call: &Expr) -> bool {
             _ => false,
         }
     }
-    matches!(call, Expr::MethodCall(_)) && begins(call)
+    match call {
+        // A function may be called `find_matching`, so without a part only the companion of a free function counts.
+        Expr::Call(ExprCall { func, args, .. }) => args.is_empty() && is_path_to_matching(func),
+        Expr::MethodCall(_) => begins(call),
+        _ => false,
+    }
+}
+
+/// Whether this is `list_issues::matching`.
+fn is_path_to_matching(func: &Expr) -> bool {
+    matches!(func, Expr::Path(path) if path.path.segments.len() > 1
+        && path.path.segments.last().is_some_and(|last| last.ident == "matching"))
 }
 
 /// The same, with arguments of the writer cloned.
@@ -263,6 +278,12 @@ fn call_of_key(call: &Expr, function: &Function) -> Result<TokenStream> {
             };
             if path.qself.is_some() {
                 return Err(wrong(func));
+            }
+            if is_path_to_matching(func)
+                && let Some(first) = given.first()
+            {
+                let message = "`matching()` takes no arguments: name the parts behind it, `list_issues::matching().project(project)`; a cached function of that name is called without its path";
+                return Err(Error::new_spanned(first, message));
             }
             let mut path = path.path.clone();
             let mut given = args(given);

@@ -455,7 +455,8 @@ impl Cache {
         self.clear_with(Clear::Remove).await
     }
 
-    /// As [`clear`](Self::clear), where [`Clear::Expire`] keeps what can be fallen back on when a load fails.
+    /// As [`clear`](Self::clear), where [`Clear::Expire`] keeps what can be fallen back on when a load fails. In front of a
+    /// backend that needs a namespace; without one, [`Clear::Expire`] removes all the same.
     ///
     /// # Errors
     ///

@@ -190,25 +190,12 @@
 //!   key.
 //! * A start without Redis works, and so does a Redis that comes and goes. Every change of state is one line of log.
 //!
-//! What cannot be promised:
+//! What cannot be promised, in short: a process that dies with its journal loses the removals in it. Other processes may
+//! answer from memory with what was removed, in `tiered` mode until Redis has told of it (2.5 seconds at most), and in an
+//! outage of their own for `fallback_ttl`. A load that reads a lagging replica of a database stores what it reads. A Redis
+//! that has forgotten more than the last minute may bring old values back. The TTL bounds all of that.
 //!
-//! * *A process that dies with its journal*: removals that it had not replayed are lost; the old values live until their
-//!   TTL ends.
-//! * *L1 of other processes* in `tiered` mode may answer with what was invalidated until Redis has told of it: within a
-//!   round trip as a rule, and for at most 2.5 seconds where their connection has broken without a word.
-//! * *Other processes during an outage of their own* may serve from memory, for at most `fallback_ttl`, what was
-//!   invalidated elsewhere.
-//! * *A lagging origin*: if the database that a load reads is behind the one that was written (a replica), a load after the
-//!   invalidation may store the old row.
-//! * *A Redis that forgets more than a minute*: removals of the last minute are replayed to a server with another run id,
-//!   and one that has restarted is invalidated first ([`trust_snapshot`](CacheBuilder::trust_snapshot)). A promoted replica
-//!   that lags by more than that, and a restart that no process of the service has lived through, may bring old values
-//!   back. Their TTL bounds that.
-//! * *An ACL that forbids `CLIENT KILL`*: commands that the broken connection had sent may still be applied after the
-//!   replay.
-//! * *A Redis that evicts* (`maxmemory`) may evict a token or the epoch as it may any key; what it stands for is loaded anew
-//!   then. Both are read along with values from time to time, so a policy that goes by use (`lru`, `lfu`) leaves them alone
-//!   while they are in use.
+//! [`guarantees`] has every promise with its bound, all that is not promised by name, and what a call pays in an outage.
 //!
 //! # Bypass and refresh
 //!
@@ -230,6 +217,16 @@
 //! Events of `tracing`, under targets that begin with `dexter_cache`. Those of the level debug show keys and patterns, and
 //! so the values of arguments. No event shows a value that is cached, or a password.
 //!
+//! # Metrics
+//!
+//! With the feature `metrics` a task tells the `metrics` facade once a second what has come together, per prefix (labels
+//! `cache`, which [`metrics_name`](CacheBuilder) names, and `prefix`): the counters `dexter_cache_hits_total`, `_misses_total`,
+//! `_stale_total`, `_bypasses_total`, `_coalesced_total`, `_loads_total`, `_load_failures_total`, `_stored_total`,
+//! `_fenced_total`, `_unusable_total` and `_too_large_total`, which count what [`Counts`] counts; a recorder that is installed
+//! late misses none. The histogram `dexter_cache_load_duration_seconds` is told as each load ends. Per cache:
+//! `dexter_cache_entries`, `_evictions_total`, `_expirations_total`, and where there is a backend
+//! `dexter_cache_breaker_open` (0 or 1) and `dexter_cache_journal_length`.
+//!
 //! # HTTP
 //!
 //! With the feature `http`, [`CacheContextLayer`](http::CacheContextLayer) gives responses `X-Cache: HIT|MISS|BYPASS` and
@@ -243,6 +240,7 @@
 //! | `redis` | yes | [`RedisBackend`](backend::RedisBackend) and `redis://` addresses |
 //! | `http` | no | the layer for tower and hyper |
 //! | `axum` | no | `axum::Json` as a cacheable value; implies `http` |
+//! | `metrics` | no | hits, misses, loads and their duration, evictions, breaker and journal for the `metrics` facade, per prefix |
 //! | `test-util` | no | [`test_util`]: a clock to set, backends that fail on command or record, the suite every backend must pass |
 //!
 //! A backend, and the waiting of callers for each other, need a tokio runtime with its timer enabled.
@@ -265,6 +263,8 @@ mod global;
     allow(unreachable_pub, reason = "tests turn guards off, nobody else")
 )]
 mod guard;
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
 mod health;
 #[cfg(feature = "http")]
 pub mod http;

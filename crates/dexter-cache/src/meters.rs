@@ -60,6 +60,11 @@ const PER_PREFIX: &[Row] = &[
         "Loads that ended in an error or a panic.",
         |c| c.failed_loads,
     ),
+    (
+        "dexter_cache_stale_total",
+        "Calls answered with a stale value.",
+        |c| c.stale,
+    ),
     ("dexter_cache_stored_total", "Values stored.", |c| c.stored),
     (
         "dexter_cache_fenced_total",

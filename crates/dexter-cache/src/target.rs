@@ -43,7 +43,7 @@ pub enum Clear {
 /// What a removing call did, and how far it has reached.
 ///
 /// From the return of the call on, no caller in this process gets a value whose load began before it, whatever
-/// `reach` says.
+/// `reach` says. (A removal that was [`Deferred`](Reach::Deferred) and whose transaction is rolled back was none.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalidated {

@@ -1,8 +1,0 @@
-use dexter_cache::cached;
-
-#[cached(ttl = 1, tags = ["a"])]
-async fn get(id: u64) -> u64 {
-    id
-}
-
-fn main() {}
