@@ -232,3 +232,26 @@ async fn a_none_that_is_remembered_is_not_refreshed_ahead() {
     cache.scope(calls).await;
     assert_eq!(origin.0.loads(), 1);
 }
+
+#[tokio::test]
+async fn a_refresh_that_panics_over_a_value_in_a_backend_waits_for_the_throttle() {
+    let clock = TestClock::new();
+    let backend = MemoryBackend::with_clock(100, &clock);
+    let builder = Cache::builder().clock(&clock).backend(backend).jitter(0.0);
+    let (cache, origin) = (builder.build().await.unwrap(), Origin::new());
+    assert_eq!(call(&cache, &origin).await, Ok(1));
+    settle().await;
+    clock.advance(MINUTE - SECOND * 10);
+    let key = key();
+    for _ in 0..5 {
+        let origin = Arc::clone(&origin);
+        let load = move || async move {
+            origin.load().await?;
+            panic!("told to")
+        };
+        let value = cache.try_get_or_load_detached::<u32, Down, _>(&key, ahead(), load);
+        assert_eq!(value.await, Ok(1));
+        settle().await;
+    }
+    assert_eq!(origin.loads(), 2);
+}

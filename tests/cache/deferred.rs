@@ -454,3 +454,47 @@ async fn under_a_tag_a_transaction_and_others_share_no_load() {
         assert_eq!(cache.get::<u32>(&key).await.unwrap(), None);
     }
 }
+
+/// Removes another key where it is dropped.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Loud;
+
+thread_local! {
+    static LOUD: std::cell::RefCell<Option<Cache>> = const { std::cell::RefCell::new(None) };
+}
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        let Some(cache) = LOUD.take() else { return };
+        let other = Key::new("other");
+        let removing = std::pin::pin!(cache.remove(&other));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let done = std::future::Future::poll(removing, &mut context);
+        assert!(done.is_ready(), "it is held back, like any other");
+    }
+}
+
+#[test]
+fn a_value_that_is_let_go_of_may_remove_others() {
+    let (done, ended) = std::sync::mpsc::channel();
+    // On a thread of its own, which must not come to a standstill.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            let (cache, key) = (Cache::memory(), Key::new("loud"));
+            cache.set(&key, &Loud, MINUTE).await.unwrap();
+            cache.set(&Key::new("other"), &1, MINUTE).await.unwrap();
+            LOUD.set(Some(cache.clone()));
+            let removing = cache.deferred(async {
+                let done = cache.remove(&key).await.unwrap();
+                assert_eq!(done.reach, Reach::Deferred);
+                Ok::<_, String>(())
+            });
+            removing.await.unwrap();
+            let left = cache.get::<u32>(&Key::new("other")).await.unwrap();
+            done.send(left).unwrap();
+        });
+    });
+    let left = ended.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(left, Ok(None), "it has come to an end");
+}

@@ -205,13 +205,14 @@ impl Deferral {
         if !self.is_on(cache) {
             return Err(targets);
         }
+        // Once more for what is held already: another task may have set the key meanwhile. Before the lock: what memory lets
+        // go of is dropped, which is code of the user.
+        let fences: Vec<Fence> = targets.iter().map(|target| cache.fence(target)).collect();
         let mut held = self.held();
         let Some(held) = &mut *held else {
             return Err(targets);
         };
-        for target in targets {
-            // Once more for what is held already: another task may have set the key meanwhile.
-            let fence = cache.fence(&target);
+        for (target, fence) in targets.into_iter().zip(fences) {
             held.entry(target).or_insert(fence);
         }
         Ok(())

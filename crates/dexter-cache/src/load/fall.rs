@@ -201,7 +201,7 @@ impl<V> Lead<V> {
     }
 
     /// Puts the next load off in the backend, without waiting for it.
-    fn put_off_behind(&mut self, ticket: &Ticket, token: u128, pause: Duration) {
+    pub(super) fn put_off_behind(&mut self, ticket: &Ticket, token: u128, pause: Duration) {
         let inner = &self.call.cache.0;
         // Whether the mark is written or not, a lease over a value ends by itself.
         ticket.leased().store(false, Ordering::Relaxed);

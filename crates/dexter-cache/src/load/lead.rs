@@ -411,13 +411,18 @@ impl<V> Lead<V> {
 
 impl<V> Drop for Lead<V> {
     fn drop(&mut self) {
-        if self.turn.is_none() || !std::thread::panicking() {
+        let Some(turn) = self.turn.take().filter(|_| std::thread::panicking()) else {
             return;
-        }
+        };
         self.call.count(Event::LoadFailed);
         // Nobody saw the panic of a refresh ahead: without a pause every hit would begin the next one.
         if self.intent == Intent::Ahead {
-            drop(self.put_off_in_memory(self.turn().ticket(), self.throttle()));
+            let pause = self.throttle();
+            drop(self.put_off_in_memory(turn.ticket(), pause));
+            if let Some(Place::Backend { token, .. }) = self.spare.as_ref().map(|spare| spare.place)
+            {
+                self.put_off_behind(turn.ticket(), token, pause);
+            }
         }
     }
 }
