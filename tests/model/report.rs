@@ -39,7 +39,9 @@ pub(crate) struct Totals {
     pub(crate) seeds: u64,
     pub(crate) calls: u64,
     pub(crate) hits: u64,
+    pub(crate) stale: u64,
     pub(crate) loads: u64,
+    pub(crate) ahead: u64,
     pub(crate) invalidations: u64,
     pub(crate) met_a_load: u64,
     pub(crate) journaled: u64,
@@ -51,7 +53,9 @@ impl AddAssign for Totals {
         self.seeds += other.seeds;
         self.calls += other.calls;
         self.hits += other.hits;
+        self.stale += other.stale;
         self.loads += other.loads;
+        self.ahead += other.ahead;
         self.invalidations += other.invalidations;
         self.met_a_load += other.met_a_load;
         self.journaled += other.journaled;
@@ -65,11 +69,13 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} seeds: {} calls ({} hits), {} loads, {} invalidations ({} journaled); {} of them met a load in flight",
+            "{} seeds: {} calls ({} hits, {} stale), {} loads ({} ahead), {} invalidations ({} journaled); {} of them met a load in flight",
             self.seeds,
             self.calls,
             self.hits,
+            self.stale,
             self.loads,
+            self.ahead,
             self.invalidations,
             self.journaled,
             self.met_a_load

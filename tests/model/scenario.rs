@@ -12,7 +12,7 @@ use crate::guards::Off;
 use crate::report::{BLACKHOLE, FAULTS, FaultKind, Totals};
 use crate::sim::{EPOCH_MS, Mood, Sent, SimBackend, SimServer};
 use crate::work::Worker;
-use crate::world::{KeyNo, Order, Origin, Trace, World};
+use crate::world::{Kept, KeyNo, Order, Origin, Trace, World};
 
 /// Keys, of two prefixes in turn.
 pub(crate) const KEYS: usize = 6;
@@ -46,10 +46,20 @@ pub(crate) struct Plan {
     tiered: bool,
     /// The server tells of changes.
     tells: bool,
+    pub(crate) stale: Option<Stale>,
+}
+
+/// How keys are kept past their time, in seeds where some are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stale {
+    pub(crate) window: Duration,
+    pub(crate) throttle: Duration,
+    /// All who call share errors: then a stale value never answers unasked.
+    pub(crate) asked: bool,
 }
 
 impl Plan {
-    fn draw(rng: &mut Rng) -> Self {
+    fn draw(rng: &mut Rng, keeps_stale: bool) -> Self {
         let skewed = rng.bool();
         let mut clock = || match (skewed, rng.u8(..3)) {
             (true, 0) => -HOUR_MS,
@@ -57,7 +67,7 @@ impl Plan {
             _ => 0,
         };
         let clocks = [clock(), clock(), clock(), clock()];
-        Self {
+        let mut plan = Self {
             processes: 2 + usize::from(rng.u8(..3) == 0),
             workers: rng.usize(2..=3),
             operations: rng.usize(12..=24),
@@ -73,7 +83,17 @@ impl Plan {
             tagged: rng.bool(),
             tiered: rng.bool(),
             tells: rng.u8(..6) != 0,
+            stale: None,
+        };
+        if keeps_stale {
+            plan.pause = Duration::from_millis([60, 200, 400][rng.usize(..3)]);
+            plan.stale = Some(Stale {
+                window: Duration::from_millis([300, 2_000, 20_000][rng.usize(..3)]),
+                throttle: Duration::from_millis([100, 700, 3_000][rng.usize(..3)]),
+                asked: rng.bool(),
+            });
         }
+        plan
     }
 }
 
@@ -87,8 +107,11 @@ pub(crate) async fn run(seed: u64, off: Option<Off>, trace: bool) -> Outcome {
     // The library draws jitter, tokens and delays from the generator of the thread.
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed ^ 0xD0E5_7E12);
-    let plan = Arc::new(Plan::draw(&mut rng));
+    let plan = Arc::new(Plan::draw(&mut rng, seed % 2 == 1));
     let world = World::new(KEYS, plan.processes, plan.fallback_ttl, plan.tiered, trace);
+    if plan.stale.is_some_and(|stale| stale.asked) {
+        world.all_ask();
+    }
     let server = SimServer::new(rng.u64(..), plan.scan_step, plan.latency);
     server.skew_clock(plan.clocks[3]);
     if !plan.tells {
@@ -189,6 +212,7 @@ async fn misfortune(plan: &Plan, world: &World, server: &SimServer, rng: &mut Rn
         };
         let kind = FAULTS[which];
         world.count(|totals| totals.faults[which] += 1);
+        world.fault_begins();
         world.note(None, || format!("fault: {kind:?}"));
         strike(world, server, rng, kind, process).await;
         world.note(None, || "fault over".to_owned());
@@ -297,9 +321,10 @@ impl Running {
         no: KeyNo,
         origin: Origin,
         called: (Order, Instant),
+        kept: Kept,
     ) -> Self {
         Self {
-            number: world.load_begins(process, no, origin, called),
+            number: world.load_begins(process, no, origin, called, kept),
             world: Arc::clone(world),
             ended: false,
         }

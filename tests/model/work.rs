@@ -1,14 +1,15 @@
 //! What a task of a process does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dexter_cache::{Cache, Error, Invalidated, KeyPattern, Policy, Ttl, bypass, refresh};
+use dexter_cache::{Cache, Clear, Error, Invalidated, KeyPattern, Policy, Ttl, bypass, refresh};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::scenario::{KEYS, Plan, Running, key};
-use crate::world::{Covers, FILL, KeyNo, Kind, Look, Order, Origin, Value, World};
+use crate::world::{Covers, FILL, Kept, KeyNo, Kind, Look, Order, Origin, Value, World};
 
 /// What a look at the server may cost, and what waiting for another process and for another caller may.
 const BUDGET: Duration = FILL;
@@ -31,7 +32,16 @@ impl Worker {
         for _ in 0..self.plan.operations {
             let most = u64::try_from(self.plan.pause.as_millis()).unwrap_or(0);
             sleep(Duration::from_millis(self.rng.u64(..=most))).await;
-            let no = self.rng.usize(..KEYS);
+            let mut no = self.rng.usize(..KEYS);
+            if self.plan.stale.is_some() && self.rng.u8(..3) > 0 {
+                no /= 2;
+                if self.rng.u8(..3) == 0 {
+                    self.detached(no).await;
+                } else {
+                    self.get_or_load(no).await;
+                }
+                continue;
+            }
             match self.rng.u8(..100) {
                 0..=44 => self.get_or_load(no).await,
                 45..=54 => self.get(no).await,
@@ -48,16 +58,29 @@ impl Worker {
         }
     }
 
-    fn policy(&mut self, no: KeyNo) -> Policy {
-        let ttl = match self.rng.u8(..8) {
-            0 => Ttl::millis(self.rng.u64(1..400)),
-            _ => Ttl::secs(600),
-        };
-        if self.plan.tagged {
-            Policy::new(ttl).tag(tag(no))
+    fn policy(&mut self, no: KeyNo) -> (Policy, Kept) {
+        let stale = self.plan.stale.filter(|_| no < KEYS / 2);
+        let often = if stale.is_some() { 6 } else { 1 };
+        let ttl = if self.rng.u8(..8) < often {
+            let longest = if stale.is_some() { 200 } else { 400 };
+            Duration::from_millis(self.rng.u64(1..longest))
         } else {
-            ttl.into()
+            Duration::from_secs(600)
+        };
+        let mut policy = Policy::new(Ttl::from_duration(ttl));
+        if self.plan.tagged {
+            policy = policy.tag(tag(no));
         }
+        let mut kept = Kept {
+            ttl,
+            ..Kept::default()
+        };
+        if let Some(stale) = stale {
+            policy = policy.stale(stale.window).throttle(stale.throttle);
+            kept.stale = stale.window;
+            kept.throttle = stale.throttle;
+        }
+        (policy, kept)
     }
 
     /// Draws what a load does: how long it takes before and after it reads the origin, and whether it fails.
@@ -67,29 +90,44 @@ impl Worker {
         Draft {
             before: Duration::from_millis(self.rng.u64(..most)),
             after: Duration::from_millis(self.rng.u64(..most)),
-            fails: self.rng.u8(..24) == 0,
+            fails: self.rng.u8(..24) < if self.plan.stale.is_some() { 9 } else { 1 },
         }
     }
 
-    fn loader(&mut self, no: KeyNo, origin: Origin, called: (Order, Instant)) -> Loader {
+    fn loader(
+        &mut self,
+        no: KeyNo,
+        origin: Origin,
+        called: (Order, Instant),
+        kept: Kept,
+    ) -> Loader {
         Loader {
             world: Arc::clone(&self.world),
             process: self.process,
             no,
             origin,
             called,
+            kept,
+            answered: None,
             draft: self.draw_load(),
         }
     }
 
     async fn get_or_load(&mut self, no: KeyNo) {
-        let (policy, look) = (self.policy(no), self.world.look(self.process, no, true));
-        let loader = self.loader(no, Origin::Load, look.called());
+        let ((policy, kept), look) = (self.policy(no), self.world.look(self.process, no, true));
+        let loader = self.loader(no, Origin::Load, look.called(), kept);
         let longest = loader.draft.longest();
-        let answer = self
-            .cache
-            .try_get_or_load(&key(no), policy, || loader.load())
-            .await;
+        let name = key(no);
+        // Of an error that callers share, the backend is asked whether a stale value may answer.
+        let answer = if self.shares_errors() {
+            let call = self
+                .cache
+                .try_get_or_load_shared(&name, policy, || loader.load());
+            call.await
+        } else {
+            let call = self.cache.try_get_or_load(&name, policy, || loader.load());
+            call.await
+        };
         self.within("get_or_load", &look, BUDGET + WAITS + longest);
         // Who loads for himself after another one's failure may fail, too.
         if let Ok((value, process_load)) = answer.map(|value: Value| (value, value.load)) {
@@ -98,14 +136,57 @@ impl Worker {
         self.world.leave(&look);
     }
 
+    fn shares_errors(&mut self) -> bool {
+        let plan = Arc::clone(&self.plan);
+        plan.stale
+            .is_some_and(|stale| stale.asked || self.rng.bool())
+    }
+
+    /// A call whose load has a task of its own, is begun ahead of time, and need not be waited for.
+    async fn detached(&mut self, no: KeyNo) {
+        let look = self.world.look(self.process, no, true);
+        let (mut policy, kept) = self.policy(no);
+        if self.rng.u8(..3) > 0 {
+            policy = policy.refresh_ahead(0.2);
+        }
+        if self.rng.u8(..3) == 0 {
+            let soft = Duration::from_millis(self.rng.u64(1..50));
+            policy = policy.soft_timeout(soft);
+            self.world.hurries(&look, soft);
+        }
+        let answered = Arc::new(AtomicBool::new(false));
+        let mut loader = self.loader(no, Origin::Load, look.called(), kept);
+        loader.answered = Some(Arc::clone(&answered));
+        let longest = loader.draft.longest();
+        let name = key(no);
+        let call = self
+            .cache
+            .try_get_or_load_detached(&name, policy, || loader.load());
+        let answer: Result<Value, Failed> = call.await;
+        answered.store(true, Ordering::Relaxed);
+        self.within("detached", &look, BUDGET + WAITS + longest);
+        if let Ok((value, load)) = answer.map(|value| (value, value.load)) {
+            self.judge("detached", &look, value, load);
+        }
+        self.world.leave(&look);
+    }
+
     /// A caller that does not wait for its answer.
     async fn impatient(&mut self, no: KeyNo) {
         let look = self.world.look(self.process, no, true);
-        let loader = self.loader(no, Origin::Load, look.called());
+        let (policy, kept) = self.policy(no);
+        let loader = self.loader(no, Origin::Load, look.called(), kept);
         let patience = Duration::from_millis(self.rng.u64(..40));
-        let (name, policy) = (key(no), self.policy(no));
-        let call = self.cache.try_get_or_load(&name, policy, || loader.load());
-        let _: Result<Result<Value, Failed>, _> = timeout(patience, call).await;
+        let name = key(no);
+        if self.shares_errors() {
+            let call = self
+                .cache
+                .try_get_or_load_shared(&name, policy, || loader.load());
+            let _: Result<Result<Value, Failed>, _> = timeout(patience, call).await;
+        } else {
+            let call = self.cache.try_get_or_load(&name, policy, || loader.load());
+            let _: Result<Result<Value, Failed>, _> = timeout(patience, call).await;
+        }
         self.world.leave(&look);
     }
 
@@ -113,8 +194,8 @@ impl Worker {
         let fence = self
             .world
             .removal_begins(self.process, Covers::key(no), Kind::Refresh);
-        let (policy, look) = (self.policy(no), self.world.look(self.process, no, false));
-        let loader = self.loader(no, Origin::Apart, look.called());
+        let ((policy, kept), look) = (self.policy(no), self.world.look(self.process, no, false));
+        let loader = self.loader(no, Origin::Apart, look.called(), kept);
         let longest = loader.draft.longest();
         let name = key(no);
         let call = self.cache.try_get_or_load(&name, policy, || loader.load());
@@ -127,8 +208,8 @@ impl Worker {
     }
 
     async fn bypass(&mut self, no: KeyNo) {
-        let (policy, look) = (self.policy(no), self.world.look(self.process, no, false));
-        let loader = self.loader(no, Origin::Apart, look.called());
+        let ((policy, kept), look) = (self.policy(no), self.world.look(self.process, no, false));
+        let loader = self.loader(no, Origin::Apart, look.called(), kept);
         let longest = loader.draft.longest();
         let name = key(no);
         let call = self.cache.try_get_or_load(&name, policy, || loader.load());
@@ -205,20 +286,29 @@ impl Worker {
         for no in 0..KEYS {
             self.world.bump(no);
         }
-        let fence = self
-            .world
-            .removal_begins(self.process, Covers::ALL, Kind::Token);
+        let (how, kind) = if self.plan.stale.is_some() && self.rng.u8(..3) > 0 {
+            (Clear::Expire, Kind::Expire)
+        } else {
+            (Clear::Remove, Kind::Token)
+        };
+        let fence = self.world.removal_begins(self.process, Covers::ALL, kind);
         let begun = Instant::now();
-        let removed = self.cache.clear().await;
+        let removed = self.cache.clear_with(how).await;
         self.removed("clear", fence, removed, begun, SWEEP);
     }
 
     async fn set(&mut self, no: KeyNo) {
         let version = self.world.bump(no);
         let begun = Instant::now();
+        let (policy, kept) = self.policy(no);
+        // What is set is not kept past its time.
+        let kept = Kept {
+            stale: Duration::ZERO,
+            ..kept
+        };
         let load = self
             .world
-            .load_begins(self.process, no, Origin::Set, (0, begun));
+            .load_begins(self.process, no, Origin::Set, (0, begun), kept);
         let fence = self
             .world
             .removal_begins(self.process, Covers::key(no), Kind::Set);
@@ -227,7 +317,6 @@ impl Worker {
             version,
             load,
         };
-        let policy = self.policy(no);
         let set = self.cache.set(&key(no), &value, policy).await;
         self.world.set_ends(load);
         self.world.removal_returns(fence, None);
@@ -295,8 +384,14 @@ impl Draft {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failed;
+
+impl From<Error> for Failed {
+    fn from(_: Error) -> Self {
+        Self
+    }
+}
 
 struct Loader {
     world: Arc<World>,
@@ -304,12 +399,25 @@ struct Loader {
     no: KeyNo,
     origin: Origin,
     called: (Order, Instant),
+    kept: Kept,
+    /// Whether its caller has been answered before it began.
+    answered: Option<Arc<AtomicBool>>,
     draft: Draft,
 }
 
 impl Loader {
     async fn load(self) -> Result<Value, Failed> {
-        let running = Running::begin(&self.world, self.process, self.no, self.origin, self.called);
+        let answered = self.answered.as_ref();
+        let ahead = answered.is_some_and(|answered| answered.load(Ordering::Relaxed));
+        let origin = if ahead { Origin::Ahead } else { self.origin };
+        let running = Running::begin(
+            &self.world,
+            self.process,
+            self.no,
+            origin,
+            self.called,
+            self.kept,
+        );
         sleep(self.draft.before).await;
         let value = Value {
             key: self.no,

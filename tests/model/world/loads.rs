@@ -10,14 +10,26 @@ impl World {
         key: KeyNo,
         origin: Origin,
         called: (Order, Instant),
+        kept: Kept,
     ) -> usize {
         let mut state = self.state();
         let began = state.tick();
         let number = state.loads.len();
-        if origin == Origin::Load {
+        if origin == Origin::Ahead {
+            state.totals.ahead += 1;
+        }
+        if matches!(origin, Origin::Load | Origin::Ahead) {
             state.totals.loads += 1;
+            if origin == Origin::Load && state.is_put_off(process, key, called.0) {
+                state.complain(
+                    Some(key),
+                    format!(
+                        "throttle: p{process} begins load {number} of k{key}, which is put off"
+                    ),
+                );
+            }
             if called.1.elapsed() < LONG_WAIT
-                && let Some(other) = state.twin(process, key, called.0)
+                && let Some(other) = state.twin(process, key, origin, called.0)
             {
                 state.complain(
                     Some(key),
@@ -36,6 +48,8 @@ impl World {
             began_at: Instant::now(),
             ended: None,
             failed: false,
+            refused: false,
+            kept,
             clean: false,
         });
         state.note(Some(key), || {
@@ -50,6 +64,7 @@ impl World {
         let load = &mut state.loads[number];
         load.ended = Some((order, Instant::now()));
         load.failed = failed;
+        load.refused = how == "fails";
         let (process, key) = (load.process, load.key);
         state.note(Some(key), || format!("p{process} load {number} {how}"));
     }
@@ -67,13 +82,43 @@ impl World {
 }
 
 impl State {
+    /// Whether a load has failed over a stale value so recently that no other is to be tried by a caller that comes
+    /// after it. Only while nothing else has happened to the key or to the server.
+    fn is_put_off(&self, process: usize, key: KeyNo, called: Order) -> bool {
+        let now = Instant::now();
+        let of = &self.processes[process];
+        !self.faulty
+            && of.trusts()
+            && self.put_off.iter().any(|put_off| {
+                let here = put_off.process == process && put_off.key == key;
+                let removed = || {
+                    self.removals.iter().any(|removal| {
+                        removal.covers.has(key)
+                            && removal.returned.is_none_or(|at| at > put_off.since)
+                    })
+                };
+                let loaded = || {
+                    self.loads.iter().any(|load| {
+                        load.key == key
+                            && !load.refused
+                            && load.ended.is_none_or(|(at, _)| at > put_off.since)
+                    })
+                };
+                here && called > put_off.at
+                    && now < put_off.until
+                    && put_off.losses == of.losses
+                    && !removed()
+                    && !loaded()
+            })
+    }
+
     /// Another load of the key in the process that a new one should have joined.
-    fn twin(&self, process: usize, key: KeyNo, called: Order) -> Option<usize> {
+    fn twin(&self, process: usize, key: KeyNo, origin: Origin, called: Order) -> Option<usize> {
         let here = |load: &Load| load.process == process && load.key == key;
         let running = self
             .loads
             .iter()
-            .rposition(|load| here(load) && load.origin == Origin::Load && load.ended.is_none())?;
+            .rposition(|load| here(load) && load.origin == origin && load.ended.is_none())?;
         // Either flight may have been voided while its caller still waited to load.
         let since = self.loads[running].called.min(called);
         let voided = self.removals.iter().any(|removal| {

@@ -23,6 +23,12 @@ pub(crate) const FILL: Duration = Duration::from_millis(250);
 const LIVENESS: Duration = Duration::from_millis(2_500);
 /// From this long a wait on, a caller may load although somebody else does.
 const LONG_WAIT: Duration = Duration::from_secs(4);
+/// What is stored late, or counts its time from then on, and what a process may be wrong about the server's clock.
+const LATE: Duration = Duration::from_secs(6);
+/// The same of a value whose times are written beside it.
+const SLACK: Duration = Duration::from_millis(1_500);
+/// The same as long as nothing has happened to the server.
+const SLIGHT: Duration = Duration::from_millis(60);
 
 /// What happened, and to which key.
 pub(crate) type Trace = Vec<(Option<KeyNo>, String)>;
@@ -59,10 +65,21 @@ impl Covers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Load,
+    /// A refresh of what goes on answering.
+    Ahead,
     /// A load that nobody joins and that joins nobody.
     Apart,
     /// A `set`.
     Set,
+}
+
+/// For how long what a load brings may be used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kept {
+    pub(crate) ttl: Duration,
+    /// For how long after that, where loads fail.
+    pub(crate) stale: Duration,
+    pub(crate) throttle: Duration,
 }
 
 #[derive(Debug)]
@@ -76,6 +93,9 @@ struct Load {
     began_at: Instant,
     ended: Option<(Order, Instant)>,
     failed: bool,
+    /// It has given an error.
+    refused: bool,
+    kept: Kept,
     /// Of a set: the backend has acknowledged it.
     clean: bool,
 }
@@ -85,6 +105,8 @@ pub(crate) enum Kind {
     Removal,
     /// Of a tag or of everything: a token changes, which others learn a while later.
     Token,
+    /// Of everything that is fresh.
+    Expire,
     /// A `set` voids loads as a removal does, in its own process.
     Set,
     /// It voids loads, and promises nothing about what is read.
@@ -93,7 +115,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn removes(self) -> bool {
-        matches!(self, Self::Removal | Self::Token)
+        matches!(self, Self::Removal | Self::Token | Self::Expire)
     }
 }
 
@@ -147,10 +169,23 @@ struct Sharing {
     key: KeyNo,
     began: Order,
     ended: Option<Order>,
+    /// After so long a stale value may answer, and all who share.
+    soft: Option<Duration>,
 }
 
 pub(crate) struct World {
     state: Mutex<State>,
+}
+
+/// A call has been answered with a stale value, since its load failed.
+struct PutOff {
+    process: usize,
+    key: KeyNo,
+    /// Before the load.
+    since: Order,
+    at: Order,
+    until: Instant,
+    losses: u64,
 }
 
 struct State {
@@ -162,6 +197,12 @@ struct State {
     last_recovery: Order,
     /// When a clear, or the invalidation of a tag, last began or returned somewhere, or a process met another server.
     tokens_moved: Option<Instant>,
+    /// Something has happened to the server.
+    faulty: bool,
+    /// Stale values answer only when the server has been asked.
+    all_ask: bool,
+    /// Loads that are put off.
+    put_off: Vec<PutOff>,
     begun: Instant,
     versions: Vec<u64>,
     loads: Vec<Load>,
@@ -188,6 +229,9 @@ impl World {
                 order: 0,
                 last_recovery: 0,
                 tokens_moved: None,
+                faulty: false,
+                all_ask: false,
+                put_off: Vec::new(),
                 begun: Instant::now(),
                 versions: vec![1; keys],
                 loads: Vec::new(),
@@ -250,6 +294,14 @@ impl World {
 
     pub(crate) fn version(&self, key: KeyNo) -> u64 {
         self.state().versions[key]
+    }
+
+    pub(crate) fn all_ask(&self) {
+        self.state().all_ask = true;
+    }
+
+    pub(crate) fn fault_begins(&self) {
+        self.state().faulty = true;
     }
 
     /// A process stops trusting the server. Called by its backend.

@@ -13,6 +13,7 @@ impl World {
                 key,
                 began,
                 ended: None,
+                soft: None,
             });
             state.sharing.len() - 1
         });
@@ -25,6 +26,13 @@ impl World {
             losses: of.losses,
             trusted: of.trusts(),
             joins,
+        }
+    }
+
+    /// A call takes a stale value after so long.
+    pub(crate) fn hurries(&self, look: &Look, soft: Duration) {
+        if let Some(place) = look.joins {
+            self.state().sharing[place].soft = Some(soft);
         }
     }
 
@@ -56,7 +64,12 @@ impl World {
             );
             return;
         }
-        if let Some(clause) = state.violated(look, value) {
+        state.note_stale(look, value);
+        let clause = state
+            .too_old(look, value)
+            .or_else(|| state.violated(look, value))
+            .or_else(|| state.unconfirmed(look, value));
+        if let Some(clause) = clause {
             let text = format!(
                 "{clause}: p{process} {what} of k{key}, begun at {}, gives version {} of load {}, begun at {}",
                 look.began, value.version, value.load, state.loads[value.load].began
@@ -76,10 +89,124 @@ impl World {
 }
 
 impl State {
+    /// Whether a value is past its time, and may not answer; or past its freshness, and no load has failed.
+    fn too_old(&self, look: &Look, value: Value) -> Option<String> {
+        let load = &self.loads[value.load];
+        let (_, ended) = load.ended?;
+        let slack = if load.kept.stale.is_zero() {
+            if self.faulty { LATE } else { FILL }
+        } else {
+            self.slack()
+        };
+        let fresh_until = ended + load.kept.ttl + slack;
+        if Instant::now() > fresh_until + load.kept.stale {
+            return Some("clause (d), past its time".to_owned());
+        }
+        if look.began_at <= fresh_until {
+            return None;
+        }
+        if look.joins.is_none() {
+            return Some("clause (e), stale to one who does not load".to_owned());
+        }
+        (!self.has_failed(look, load))
+            .then(|| "clause (e), stale although no load failed".to_owned())
+    }
+
+    /// Whether a load of the key has failed of late, so that a stale value may answer, or somebody else's takes too long.
+    fn has_failed(&self, look: &Look, value: &Load) -> bool {
+        let since = value.kept.throttle + self.slack();
+        let hurried = self.sharing.iter().any(|call| {
+            call.process == look.process
+                && call.key == look.key
+                && call.soft.is_some()
+                && call.ended.is_none_or(|ended| ended > look.began)
+        });
+        hurried
+            || look.began_at.elapsed() >= LONG_WAIT
+            || self.loads.iter().any(|load| {
+                load.key == look.key
+                    && load.refused
+                    && load
+                        .ended
+                        .is_some_and(|(_, ended)| ended + since >= look.began_at)
+            })
+    }
+
+    fn slack(&self) -> Duration {
+        if self.faulty { SLACK } else { SLIGHT }
+    }
+
+    /// Whether a stale value is given although it had been removed elsewhere when it was asked for once more.
+    fn unconfirmed(&self, look: &Look, value: Value) -> Option<String> {
+        let load = &self.loads[value.load];
+        let (_, ended) = load.ended?;
+        if !self.all_ask
+            || self.faulty
+            || self.is_lost(look)
+            || load.kept.stale.is_zero()
+            || look.began_at <= ended + load.kept.ttl + FILL
+        {
+            return None;
+        }
+        let removed = self.removals.iter().any(|removal| {
+            let long_ago = match removal.others {
+                Others::From(_, at) => at + FILL < Instant::now(),
+                _ => false,
+            };
+            long_ago
+                && matches!(removal.kind, Kind::Removal | Kind::Token)
+                && removal.covers.has(look.key)
+                && removal.came_after(load)
+        });
+        removed
+            .then(|| "clause (f), a stale value that was removed while its call waited".to_owned())
+    }
+
+    /// Takes down that an answer was stale: the one to a call whose own load has failed.
+    fn note_stale(&mut self, look: &Look, value: Value) {
+        let load = &self.loads[value.load];
+        let kept = load.kept;
+        let Some((_, fresh)) = load.ended.map(|(at, ended)| (at, ended + kept.ttl)) else {
+            return;
+        };
+        if kept.stale.is_zero() || look.began_at <= fresh + FILL {
+            return;
+        }
+        self.totals.stale += 1;
+        let own = self.loads.iter().rev().find(|load| {
+            load.process == look.process
+                && load.key == look.key
+                && load.called == look.began
+                && load.refused
+        });
+        let Some((own, failed)) = own.and_then(|own| Some((own, own.ended?.1))) else {
+            return;
+        };
+        let of = &self.processes[look.process];
+        if of.trusts() && look.trusted && of.losses == look.losses {
+            let until = (failed + kept.throttle)
+                .min(fresh.checked_sub(kept.ttl / 4).unwrap_or(fresh) + kept.stale);
+            self.put_off.push(PutOff {
+                process: look.process,
+                key: look.key,
+                since: own.called,
+                at: self.order,
+                until: until
+                    .checked_sub(Duration::from_millis(60))
+                    .unwrap_or(until),
+                losses: of.losses,
+            });
+        }
+    }
+
     fn violated(&self, look: &Look, value: Value) -> Option<String> {
         let load = &self.loads[value.load];
         self.removals.iter().find_map(|removal| {
-            if !removal.covers.has(look.key) || !removal.came_after(load) {
+            let falls_back = removal.kind == Kind::Expire
+                && !load.kept.stale.is_zero()
+                && look.joins.is_some()
+                && self.has_failed(look, load);
+            if !removal.covers.has(look.key) || !removal.came_after(load) || falls_back {
                 return None;
             }
             let at = removal.began;
@@ -95,6 +222,7 @@ impl State {
             };
             let binds = from < look.began
                 && !self.is_excused(look, load)
+                && !self.outlasts(look, load, at_time)
                 && !self.shares(look, from)
                 && !self.is_behind(look, at_time);
             binds.then(|| {
@@ -120,6 +248,15 @@ impl State {
         }
         // It is in the memory of a process that has lost the server, at the latest when its fill was given up.
         self.is_lost(look) && Instant::now() <= ended + FILL + self.fallback_ttl
+    }
+
+    /// Whether a value that was read before others removed it at `since` may answer for a load that failed, in a process
+    /// that has lost the server.
+    fn outlasts(&self, look: &Look, load: &Load, since: Instant) -> bool {
+        !load.kept.stale.is_zero()
+            && look.joins.is_some()
+            && self.is_lost(look)
+            && Instant::now() <= since + FILL * 2 + self.fallback_ttl
     }
 
     /// Whether a call may have joined another one of its process that had looked before others had to follow the removal.
@@ -155,7 +292,7 @@ impl Removal {
     /// Whether what `load` brought is older than this.
     fn came_after(&self, load: &Load) -> bool {
         match load.origin {
-            Origin::Load | Origin::Apart => load.began < self.began,
+            Origin::Load | Origin::Ahead | Origin::Apart => load.began < self.began,
             // Two writes at once: either may come last. One whose fate is not known may come later in other processes, until
             // its own process has replayed its removal.
             Origin::Set => {

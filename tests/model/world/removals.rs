@@ -15,7 +15,7 @@ impl World {
                 .any(|load| load.ended.is_none() && covers.has(load.key));
             state.totals.met_a_load += u64::from(met);
         }
-        if kind == Kind::Token {
+        if matches!(kind, Kind::Token | Kind::Expire) {
             state.tokens_moved = Some(Instant::now());
         }
         state.removals.push(Removal {
@@ -53,7 +53,7 @@ impl World {
         let now = Instant::now();
         let removal = &mut state.removals[at];
         removal.returned = Some(returned);
-        let is_clear = removal.kind == Kind::Token;
+        let is_clear = matches!(removal.kind, Kind::Token | Kind::Expire);
         let key = (removal.covers.0.count_ones() == 1)
             .then(|| removal.covers.0.trailing_zeros() as usize);
         if removal.kind.removes() {
