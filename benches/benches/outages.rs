@@ -175,6 +175,13 @@ fn runtime() -> tokio::runtime::Runtime {
 /// How many loads `callers` calls in each of `processes` processes cause, all of one cold key.
 fn loads(processes: usize, callers: usize) -> u64 {
     let server = RedisServer::start();
+    // A namespace that has been used before: the first fill of all makes what stands for it as a whole.
+    runtime().block_on(async {
+        let builder = Cache::builder().redis(server.url()).namespace("bench");
+        let cache = builder.build().await.expect("the address is good");
+        call(&cache, 0).await;
+        assert!(cache.close().await, "stored");
+    });
     let program = std::env::current_exe().expect("this program");
     let mut children: Vec<_> = (0..processes)
         .map(|_| {
