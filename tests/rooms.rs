@@ -15,6 +15,8 @@ const ROOMS: &[&[&str]] = &[
         "invalidate",
         "meters",
         "cache",
+        "get_or_load",
+        "inner",
         "deferred",
         "load",
         "call",

@@ -3,31 +3,20 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
-use crate::backend::memory::{Held, MemoryStore};
-use crate::background::Background;
 use crate::builder::CacheBuilder;
-use crate::call::{self, Entered, Traits};
-use crate::clock::Clock;
 use crate::error::Error;
-use crate::flight::Flights;
 use crate::global::{self, Scope};
-use crate::health::{Breaker, CacheMode, Health, Serving};
+use crate::health::Health;
+use crate::inner::Inner;
 use crate::key::Key;
-use crate::load::{Detach, Inline};
 use crate::pattern::KeyPattern;
-use crate::policy::Policy;
-use crate::shape::{CacheValue, Plain, ResultOf, Serde, Shape};
-use crate::share::{Alone, Cloned, Late, Share, Sharing};
-use crate::stats::{Counters, PrefixId, Stats};
+use crate::stats::Stats;
 use crate::tag::TagId;
 use crate::target::{Clear, Invalidated, Target};
 use crate::telemetry::TARGET;
-use crate::tier::Tier;
 
 /// How long [`Cache::close`] waits for work under way.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -37,34 +26,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// A handle is a counted pointer: clone it freely. See the [crate's front page](crate) for the whole picture.
 #[derive(Clone)]
 pub struct Cache(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    /// What stays in this process: everything where there is no backend, values of `local` functions where there is.
-    pub(crate) memory: Arc<MemoryStore>,
-    pub(crate) tier: Option<Arc<Tier>>,
-    pub(crate) flights: Arc<Flights>,
-    pub(crate) counters: Counters,
-    pub(crate) background: Arc<Background>,
-    pub(crate) clock: Clock,
-    pub(crate) config: Config,
-    /// Loads that may run at a time while the backend is away.
-    pub(crate) loads_while_away: Semaphore,
-    pub(crate) off: AtomicBool,
-    pub(crate) closed: AtomicBool,
-    pub(crate) warned_too_large: AtomicBool,
-    #[cfg(feature = "metrics")]
-    pub(crate) meters: crate::meters::Meters,
-}
-
-/// What the builder decided about calls.
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
-    #[cfg(feature = "metrics")]
-    pub(crate) name: Arc<str>,
-    pub(crate) jitter: f64,
-    pub(crate) follow_timeout: Duration,
-    pub(crate) throttle: Duration,
-}
 
 impl Cache {
     /// A cache in this process's memory alone, for at most 100,000 entries.
@@ -136,194 +97,6 @@ impl Cache {
             ..Scope::current()
         }
         .enter(future)
-    }
-
-    /// The value under `key`, or what `load` brings, stored as `policy` says: a [`Ttl`](crate::Ttl) is one.
-    ///
-    /// One caller loads; others of the same key and type wait for it and share what it brings.
-    ///
-    /// # Panics
-    ///
-    /// Only where `load` does. Followers then load for themselves.
-    ///
-    /// # Cancel safety
-    ///
-    /// A caller that is dropped while it loads hands over to one that waits.
-    ///
-    /// # Cost
-    ///
-    /// A hit in memory: a hash, a look-up and a clone of the value. A hit in the backend: one round trip. A miss there:
-    /// three at most, the last one behind the answer.
-    pub async fn get_or_load<T, F>(
-        &self,
-        key: &Key,
-        policy: impl Into<Policy>,
-        load: impl FnOnce() -> F,
-    ) -> T
-    where
-        T: CacheValue,
-        F: Future<Output = T>,
-    {
-        let shape = Plain::<T, Serde>::new();
-        let miss = match self.enter(key, shape) {
-            Entered::Hit(value) | Entered::Due(value, _) => return value,
-            Entered::Miss(miss) => miss,
-        };
-        Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
-    }
-
-    /// As [`get_or_load`](Self::get_or_load), with a load that may fail. An error is never stored.
-    ///
-    /// Callers that wait for a load which fails load for themselves, a few at once. Where the error can be cloned,
-    /// [`try_get_or_load_shared`](Self::try_get_or_load_shared) hands it to all of them instead.
-    ///
-    /// # Errors
-    ///
-    /// Those of `load`, and no others.
-    pub async fn try_get_or_load<T, E, F>(
-        &self,
-        key: &Key,
-        policy: impl Into<Policy>,
-        load: impl FnOnce() -> F,
-    ) -> Result<T, E>
-    where
-        T: CacheValue,
-        F: Future<Output = Result<T, E>>,
-    {
-        let shape = ResultOf::<T, E, Serde>::new();
-        let miss = match self.enter(key, shape) {
-            Entered::Hit(value) | Entered::Due(value, _) => return value,
-            Entered::Miss(miss) => miss,
-        };
-        Box::pin(Inline.run(miss, shape, Alone, policy.into(), load)).await
-    }
-
-    /// As [`try_get_or_load`](Self::try_get_or_load), where all who wait for a load share its error, too.
-    ///
-    /// # Errors
-    ///
-    /// Those of `load`, this caller's or the one it waited for.
-    pub async fn try_get_or_load_shared<T, E, F>(
-        &self,
-        key: &Key,
-        policy: impl Into<Policy>,
-        load: impl FnOnce() -> F,
-    ) -> Result<T, E>
-    where
-        T: CacheValue,
-        E: Clone + Send + Sync + 'static,
-        F: Future<Output = Result<T, E>>,
-    {
-        let shape = ResultOf::<T, E, Serde>::new();
-        let miss = match self.enter(key, shape) {
-            Entered::Hit(value) | Entered::Due(value, _) => return value,
-            Entered::Miss(miss) => miss,
-        };
-        Box::pin(Inline.run(miss, shape, Cloned, policy.into(), load)).await
-    }
-
-    /// As [`get_or_load`](Self::get_or_load), with a load that runs in a task of its own: a caller that is dropped takes
-    /// nothing with it, and all of the [`Policy`] acts but `hard_timeout`, which needs an error to say it with.
-    ///
-    /// The load carries the cache's scope and the `tracing` span, and no other task-local. `load` itself runs here, and only
-    /// where it is needed.
-    ///
-    /// # Panics
-    ///
-    /// Where `load` does, or what it returns; or when the runtime ends meanwhile.
-    ///
-    /// # Cancel safety
-    ///
-    /// The load goes on.
-    ///
-    /// # Cost
-    ///
-    /// As for [`get_or_load`](Self::get_or_load), and a task for each load.
-    pub async fn get_or_load_detached<T, F>(
-        &self,
-        key: &Key,
-        policy: impl Into<Policy>,
-        load: impl FnOnce() -> F,
-    ) -> T
-    where
-        T: CacheValue,
-        F: Future<Output = T> + Send + 'static,
-    {
-        self.run_detached(key, policy.into(), Plain::<T, Serde>::new(), Alone, load)
-            .await
-    }
-
-    /// As [`get_or_load_detached`](Self::get_or_load_detached), with a load that may fail, and that may take too long.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use dexter_cache::{Cache, Error, ErrorKind, Key, Policy, Ttl};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let cache = Cache::memory();
-    /// let policy = Policy::new(Ttl::secs(60)).hard_timeout(Duration::from_millis(5));
-    /// let never = || async { std::future::pending::<Result<u32, Error>>().await };
-    /// let late = cache.try_get_or_load_detached(&Key::new("late"), policy, never).await;
-    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::LoadTimeout);
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of `load`; and, where the policy has a hard timeout, [`ErrorKind::LoadTimeout`](crate::ErrorKind::LoadTimeout).
-    pub async fn try_get_or_load_detached<T, E, F>(
-        &self,
-        key: &Key,
-        policy: impl Into<Policy>,
-        load: impl FnOnce() -> F,
-    ) -> Result<T, E>
-    where
-        T: CacheValue,
-        E: From<Error> + Send + 'static,
-        F: Future<Output = Result<T, E>> + Send + 'static,
-    {
-        let shape = ResultOf::<T, E, Serde>::new();
-        self.run_detached(key, policy.into(), shape, Sharing(Alone, Alone, Late), load)
-            .await
-    }
-
-    async fn run_detached<R, S, H, F>(
-        &self,
-        key: &Key,
-        policy: Policy,
-        shape: S,
-        share: H,
-        load: impl FnOnce() -> F,
-    ) -> R
-    where
-        R: Send + 'static,
-        S: Shape<R> + 'static,
-        H: Share<R>,
-        F: Future<Output = R> + Send + 'static,
-    {
-        let prefix = PrefixId::of(key.prefix());
-        let traits = Traits::default();
-        let entered = Scope::with(|scope| {
-            call::look::<R, S, true>(self, scope, prefix, traits, shape, || key)
-        })
-        .entered(prefix, traits, key);
-        let miss = match entered {
-            Entered::Hit(value) => return value,
-            Entered::Due(value, miss) => {
-                Detach.refresh(miss, shape, share, policy, load);
-                return value;
-            }
-            Entered::Miss(miss) => miss,
-        };
-        Box::pin(Detach.run(miss, shape, share, policy, load)).await
-    }
-
-    fn enter<R, S: Shape<R>>(&self, key: &Key, shape: S) -> Entered<R, S::Value> {
-        let prefix = PrefixId::of(key.prefix());
-        let traits = Traits::default();
-        Scope::with(|scope| call::look::<R, S, false>(self, scope, prefix, traits, shape, || key))
-            .entered(prefix, traits, key)
     }
 
     /// Removes one key, from memory and from the backend. Loads of it that are under way are not stored.
@@ -531,81 +304,5 @@ impl fmt::Debug for Cache {
             .field("health", &self.health())
             .field("enabled", &self.is_enabled())
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    pub(crate) fn stats(&self) -> Stats {
-        let mut stats = self.counters.read();
-        let stores = self.tier.iter().flat_map(|tier| tier.stores());
-        for store in stores.chain([&self.memory]) {
-            stats.entries += store.len() as u64;
-            stats.evictions += store.evictions();
-            stats.expirations += store.expirations();
-            stats.too_heavy += store.refusals();
-        }
-        if let Some(tier) = &self.tier {
-            tier.count_operations(&mut stats);
-        }
-        stats
-    }
-
-    pub(crate) fn health(&self) -> Health {
-        let Some(tier) = &self.tier else {
-            return Health::memory();
-        };
-        let (serving, breaker) = if tier.is_trusted() {
-            (Serving::Backend, Breaker::Closed)
-        } else {
-            (Serving::Memory, Breaker::Open)
-        };
-        Health {
-            backend: Some(tier.backend_name()),
-            serving,
-            mode: if tier.config.tiered {
-                CacheMode::Tiered
-            } else {
-                CacheMode::Shared
-            },
-            breaker,
-            recovered: tier.recovered(),
-            watching: tier.is_watching(),
-            journaled: tier.journal_len(),
-            clock_offset_ms: tier.clock_offset(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_off(&self) -> bool {
-        self.off.load(Ordering::Relaxed)
-    }
-
-    /// What the memory that calls are answered from now holds under `key`.
-    #[inline]
-    pub(crate) fn held(&self, key: &Key, local: bool) -> Option<Held> {
-        match &self.tier {
-            Some(tier) if !local => tier.in_memory(key),
-            _ => self.memory.get(key),
-        }
-    }
-
-    #[cold]
-    pub(crate) fn warn_too_large(&self, prefix: &str, bytes: usize) {
-        if !self.warned_too_large.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                target: TARGET,
-                prefix,
-                bytes,
-                "a value is larger than the limit and was not stored; further ones are only counted"
-            );
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(tier) = &self.tier {
-            tier.close();
-        }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::memory::{Claim, Extra, Held, MemoryStore};
-use crate::cache::{Cache, Inner};
+use crate::cache::Cache;
 use crate::clock::Nanos;
 use crate::global::{self, Mode, Scope};
+use crate::inner::Inner;
 use crate::key::{Key, KeyBuilder};
 use crate::record::CallRecord;
 use crate::shape::Shape;

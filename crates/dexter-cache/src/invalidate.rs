@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::cache::{Cache, Inner};
+use crate::cache::Cache;
 use crate::deferred::Deferral;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Fence;
+use crate::inner::Inner;
 use crate::target::{Invalidated, Reach, Target};
 use crate::telemetry::TARGET;
 use crate::tier::Tier;

@@ -257,6 +257,7 @@ mod clock;
 mod deferred;
 mod error;
 mod flight;
+mod get_or_load;
 mod global;
 #[cfg_attr(
     not(feature = "test-util"),
@@ -268,6 +269,7 @@ pub mod guarantees {}
 mod health;
 #[cfg(feature = "http")]
 pub mod http;
+mod inner;
 mod invalidate;
 mod key;
 mod load;

@@ -14,9 +14,10 @@ use ::metrics::{
 };
 use tokio::time::Instant;
 
-use crate::cache::{Cache, Inner};
+use crate::cache::Cache;
 use crate::call::Call;
 use crate::health::Serving;
+use crate::inner::Inner;
 use crate::stats::Counts;
 
 const INTERVAL: Duration = Duration::from_secs(1);
