@@ -67,6 +67,11 @@ fn what_is_kept_although_a_change_was_told_is_noticed() {
 }
 
 #[test]
+fn a_stale_value_that_is_not_asked_for_once_more_is_noticed() {
+    is_noticed(Off::Guard(Guard::Confirmation));
+}
+
+#[test]
 fn an_earlier_connection_left_alive_is_noticed() {
     is_noticed(Off::ConnectionKill);
 }

@@ -92,6 +92,10 @@ impl Plan {
                 throttle: Duration::from_millis([100, 700, 3_000][rng.usize(..3)]),
                 asked: rng.bool(),
             });
+            // Where nothing goes wrong, more can be said.
+            if rng.u8(..3) == 0 {
+                plan.faults = 0;
+            }
         }
         plan
     }

@@ -86,7 +86,11 @@ impl Worker {
     /// Draws what a load does: how long it takes before and after it reads the origin, and whether it fails.
     fn draw_load(&mut self) -> Draft {
         let long = self.plan.slow_loads && self.rng.u8(..3) == 0;
-        let most = if long { 1_200 } else { 25 };
+        let most = match self.plan.stale {
+            _ if long => 1_200,
+            Some(_) => 120,
+            None => 25,
+        };
         Draft {
             before: Duration::from_millis(self.rng.u64(..most)),
             after: Duration::from_millis(self.rng.u64(..most)),

@@ -16,6 +16,8 @@ pub enum Guard {
     RunId,
     /// What was asked before a change was told is not kept after it.
     Sequence,
+    /// A stale value that was read before a load is asked for once more before it answers.
+    Confirmation,
 }
 
 /// Those that stand: all of them, but in tests.

@@ -28,7 +28,7 @@ const LATE: Duration = Duration::from_secs(6);
 /// The same of a value whose times are written beside it.
 const SLACK: Duration = Duration::from_millis(1_500);
 /// The same as long as nothing has happened to the server.
-const SLIGHT: Duration = Duration::from_millis(60);
+const SLIGHT: Duration = Duration::from_millis(100);
 
 /// What happened, and to which key.
 pub(crate) type Trace = Vec<(Option<KeyNo>, String)>;
@@ -171,6 +171,7 @@ struct Sharing {
     ended: Option<Order>,
     /// After so long a stale value may answer, and all who share.
     soft: Option<Duration>,
+    began_at: Instant,
 }
 
 pub(crate) struct World {

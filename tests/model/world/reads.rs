@@ -14,6 +14,7 @@ impl World {
                 began,
                 ended: None,
                 soft: None,
+                began_at: Instant::now(),
             });
             state.sharing.len() - 1
         });
@@ -118,11 +119,11 @@ impl State {
         let hurried = self.sharing.iter().any(|call| {
             call.process == look.process
                 && call.key == look.key
-                && call.soft.is_some()
+                && (call.soft.is_some() || call.began_at.elapsed() >= LONG_WAIT)
                 && call.ended.is_none_or(|ended| ended > look.began)
         });
+        // Whoever waits too long for another process's load takes what is there, and shares it.
         hurried
-            || look.began_at.elapsed() >= LONG_WAIT
             || self.loads.iter().any(|load| {
                 load.key == look.key
                     && load.refused
@@ -136,30 +137,27 @@ impl State {
         if self.faulty { SLACK } else { SLIGHT }
     }
 
-    /// Whether a stale value is given although it had been removed elsewhere when it was asked for once more.
+    /// Whether a call whose own load has failed is answered with what had been removed before that: the server is asked once
+    /// more, and this process knows of its own removals.
     fn unconfirmed(&self, look: &Look, value: Value) -> Option<String> {
         let load = &self.loads[value.load];
-        let (_, ended) = load.ended?;
-        if !self.all_ask
-            || self.faulty
-            || self.is_lost(look)
-            || load.kept.stale.is_zero()
-            || look.began_at <= ended + load.kept.ttl + FILL
-        {
-            return None;
-        }
+        let own = self.loads.iter().rev().find(|load| {
+            load.process == look.process && load.key == look.key && load.called == look.began
+        });
+        let (failed, _) = own.filter(|own| own.refused)?.ended?;
+        let asked = self.all_ask && !self.faulty && !self.is_lost(look);
         let removed = self.removals.iter().any(|removal| {
-            let long_ago = match removal.others {
-                Others::From(_, at) => at + FILL < Instant::now(),
-                _ => false,
+            let before = if removal.process == look.process {
+                removal.returned.is_some_and(|at| at < failed)
+            } else {
+                asked && matches!(removal.others, Others::From(from, _) if from < failed)
             };
-            long_ago
+            before
                 && matches!(removal.kind, Kind::Removal | Kind::Token)
                 && removal.covers.has(look.key)
                 && removal.came_after(load)
         });
-        removed
-            .then(|| "clause (f), a stale value that was removed while its call waited".to_owned())
+        removed.then(|| "clause (f), what was removed before its load failed".to_owned())
     }
 
     /// Takes down that an answer was stale: the one to a call whose own load has failed.
