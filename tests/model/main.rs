@@ -106,7 +106,7 @@ fn nothing_that_was_removed_is_ever_given_again() {
         assert!(outcome.violations.is_empty(), "{:#?}", outcome.violations);
         return;
     }
-    let seeds = number("DEXTER_SEEDS").unwrap_or(4_500);
+    let seeds = number("DEXTER_SEEDS").unwrap_or(10_000);
     let (totals, failed) = run_all(0..seeds, None, |_| true);
     println!("{totals}");
     if let Some(seed) = failed {
