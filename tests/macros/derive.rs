@@ -99,3 +99,21 @@ fn elements_are_told_apart() {
     assert_ne!(one, other);
     assert_eq!(one, "p:v=by%261%3Dtrue%26column%3Da,newest-first");
 }
+
+/// Shows nothing of itself, as secrets do.
+#[derive(CacheKey)]
+struct Account(u64);
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Account(***)")
+    }
+}
+
+#[test]
+fn scar_values_that_look_alike_in_debug_give_keys_of_their_own() {
+    let [one, two] = [Account(1), Account(2)];
+    assert_eq!(format!("{one:?}"), format!("{two:?}"));
+    let key = |account: &Account| Key::new("balance").part("account", account);
+    assert_ne!(key(&one), key(&two));
+}

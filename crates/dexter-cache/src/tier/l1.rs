@@ -351,8 +351,12 @@ pub(super) mod tests {
         }
 
         fn keep(&self, asked: &Asked) {
+            self.keep_for(Duration::from_secs(3600), asked);
+        }
+
+        fn keep_for(&self, life: Duration, asked: &Asked) {
             let entry = Entry {
-                about: self.tier.about(0, Duration::from_secs(3600)),
+                about: self.tier.about(0, life),
                 token: 1,
                 mark: None,
                 etag: None,
@@ -378,6 +382,16 @@ pub(super) mod tests {
         assert!(world.answers(), "not within the namespace");
         world.tier.changed(b"ns:a");
         assert!(!world.answers());
+    }
+
+    #[test]
+    fn scar_a_copy_keeps_the_ttl_that_is_left_of_what_it_was_copied_from() {
+        let world = World::new(true);
+        world.keep_for(Duration::from_secs(1), &world.ask());
+        world.clock.advance(Duration::from_millis(999));
+        assert!(world.answers());
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!world.answers(), "long before the bound of L1");
     }
 
     #[test]

@@ -97,3 +97,26 @@ fn from_server(config: &RedisConfig, code: &str, detail: Option<&str>) -> Error 
         format!("{config}: {code} {detail}").trim_end().to_owned(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scar_3_what_a_server_says_when_it_cannot_serve_is_an_outage_and_no_error_of_a_command() {
+        let config = RedisConfig::parse("redis://localhost").unwrap();
+        for (code, detail) in [
+            ("LOADING", "Redis is loading the dataset in memory"),
+            ("BUSY", "Redis is busy running a script"),
+            ("READONLY", "You can't write against a read only replica."),
+            ("MASTERDOWN", "Link with MASTER is down"),
+            ("MISCONF", "Redis is configured to save RDB snapshots"),
+            ("NOREPLICAS", "Not enough good replicas to write."),
+            ("TRYAGAIN", "Multiple keys request during rehashing of slot"),
+            ("ERR", "max number of clients reached"),
+        ] {
+            let error = from_server(&config, code, Some(detail));
+            assert_eq!(error.kind(), ErrorKind::NotReady, "{code} {detail}");
+        }
+    }
+}
