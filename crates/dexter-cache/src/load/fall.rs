@@ -10,7 +10,7 @@ use super::lead::Lead;
 use super::spare::{Place, Spare, outlasts_outage};
 use crate::call::Answer;
 use crate::clock;
-use crate::flight::{Landed, Shared, Source, Ticket};
+use crate::flight::{Landed, Shared, Source, Ticket, Turn};
 use crate::key::Key;
 use crate::policy::Life;
 use crate::stats::Event;
@@ -49,7 +49,8 @@ where
                 }) {
                     let turn = self.turn.take().expect("a flight ends once");
                     self.release(turn.ticket());
-                    drop(turn.land(self.fallen_back(&spare)));
+                    let landed = self.fallen_back(&turn, &spare);
+                    drop(turn.land(landed));
                     return Failed::Stale(value);
                 }
             }
@@ -109,7 +110,8 @@ where
             drop(self.put_off_in_memory(self.turn().ticket(), self.throttle()));
         }
         let turn = self.turn.take().expect("a flight ends once");
-        drop(turn.land(self.fallen_back(&spare)));
+        let landed = self.fallen_back(&turn, &spare);
+        drop(turn.land(landed));
         spare.value()
     }
 
@@ -129,7 +131,8 @@ where
         };
         let turn = self.turn.take().expect("a flight ends once");
         self.put_off_behind(turn.ticket(), token, self.throttle());
-        drop(turn.land(self.fallen_back(&spare)));
+        let landed = self.fallen_back(&turn, &spare);
+        drop(turn.land(landed));
         spare.value()
     }
 
@@ -157,7 +160,11 @@ where
     }
 
     /// What followers of a load that failed get.
-    fn fallen_back(&self, spare: &Spare) -> Landed {
+    fn fallen_back(&self, turn: &Turn, spare: &Spare) -> Landed {
+        if !spare.more_tags(self.known_tags()).is_empty() {
+            // One of them may be invalidated before a follower takes the value.
+            turn.ticket().label();
+        }
         let fresh = spare.is_fresh(self.call.cache.0.clock.now());
         Landed::Value {
             value: Arc::clone(&spare.value),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::context::is_loading;
 use super::lead::Lead;
-use super::spare::{Spare, spare_of};
+use super::spare::{Spare, spare_of, tags_of};
 use super::wait::Limits;
 use crate::backend::memory::Held;
 use crate::call::{Answer, Call};
@@ -229,6 +229,7 @@ where
                 // Somebody else has renewed it.
                 let fresh_until = clock::after(inner.clock.now(), seen.left);
                 if let Some(turn) = lead.turn.take() {
+                    label(&turn, &lead, &seen);
                     share_found(turn, seen.value.as_ref(), Finding::Fresh(fresh_until));
                 }
                 return None;
@@ -287,10 +288,19 @@ fn take<V: Clone + Send + Sync + 'static>(
     finding: Finding,
 ) -> Option<V> {
     if let Some(turn) = lead.turn.take() {
+        label(&turn, &lead, &seen);
         share_found(turn, seen.value.as_ref(), finding);
     }
     finding.give(call);
     seen.value
+}
+
+/// Says that a value which is about to be shared has tags of its own: one of them may be invalidated before a follower
+/// takes it.
+fn label<V>(turn: &Turn, lead: &Lead<V>, seen: &Sight<Option<V>>) {
+    if !tags_of(&seen.about, lead.known_tags()).is_empty() {
+        turn.ticket().label();
+    }
 }
 
 /// Waits for another caller's flight. `Ok` is a turn of this caller's own, or nothing where what the flight brought may

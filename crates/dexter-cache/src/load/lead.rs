@@ -17,7 +17,7 @@ use crate::flight::{Landed, Shared, Source, Ticket, Turn};
 use crate::policy::{Life, Policy};
 use crate::shape::{Codec, Nothing};
 use crate::stats::Event;
-use crate::tag::{Marks, TagId};
+use crate::tag::{Marks, TagId, TagSet};
 use crate::telemetry::TARGET;
 use crate::tier::{Acquired, Asked, Labels, Lease, Look, Sight, Tier};
 use crate::ttl::Ttl;
@@ -388,6 +388,11 @@ impl<V> Lead<V> {
         self.turn
             .as_ref()
             .expect("it is taken only where the lead ends")
+    }
+
+    /// The tags that are known without loading.
+    pub(super) fn known_tags(&self) -> &TagSet {
+        &self.policy.tags
     }
 
     pub(super) fn throttle(&self) -> Duration {

@@ -153,7 +153,7 @@ impl Spare {
     }
 }
 
-fn tags_of(about: &About, known: &TagSet) -> Vec<TagId> {
+pub(super) fn tags_of(about: &About, known: &TagSet) -> Vec<TagId> {
     let tags = about.tags.iter().map(|tag| TagId(tag.tag));
     tags.filter(|tag| !known.as_slice().contains(tag)).collect()
 }
