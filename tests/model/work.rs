@@ -305,11 +305,6 @@ impl Worker {
         let version = self.world.bump(no);
         let begun = Instant::now();
         let (policy, kept) = self.policy(no);
-        // What is set is not kept past its time.
-        let kept = Kept {
-            stale: Duration::ZERO,
-            ..kept
-        };
         let load = self
             .world
             .load_begins(self.process, no, Origin::Set, (0, begun), kept);
