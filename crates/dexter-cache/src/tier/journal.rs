@@ -64,7 +64,7 @@ impl Journal {
             Target::Tag(tag) => self.keep_tag(tag),
             Target::Key(key) if self.overflowed => self.keep_prefix(key.prefix()),
             Target::Key(key) => drop(self.keys.insert(key)),
-            Target::Pattern(pattern) => drop(self.patterns.insert(pattern)),
+            Target::Pattern(pattern) => self.keep_pattern(pattern),
         }
         if self.keys.len() > MAX_KEYS || (self.patterns.len() > MAX_PATTERNS && !self.overflowed) {
             self.overflow();
@@ -79,6 +79,20 @@ impl Journal {
         }
     }
 
+    /// Once the journal has overflowed, only what nothing shorter stands for is kept as it is, and not much of it.
+    fn keep_pattern(&mut self, pattern: KeyPattern) {
+        match named_prefix(&pattern).filter(|_| self.overflowed) {
+            Some(prefix) => self.keep_prefix(&prefix),
+            None if self.overflowed
+                && self.patterns.len() >= MAX_PATTERNS
+                && !self.patterns.contains(&pattern) =>
+            {
+                self.give_up_known("patterns");
+            }
+            None => drop(self.patterns.insert(pattern)),
+        }
+    }
+
     /// A tag is a key as well, and a small one. There is nothing that several of them have in common, but the namespace.
     fn keep_tag(&mut self, tag: TagId) {
         let most = if self.namespaced { MAX_KEYS } else { MAX_ROUGH };
@@ -87,15 +101,20 @@ impl Journal {
         } else if self.namespaced {
             self.give_up_all();
         } else {
-            if !self.everything {
-                tracing::error!(
-                    target: TARGET,
-                    "more tags are invalidated than can be written down: what this process knows of is removed instead"
-                );
-            }
-            self.everything = true;
-            self.overflowed = true;
+            self.give_up_known("tags");
         }
+    }
+
+    /// Without a namespace, the last resort: all that this process has used.
+    fn give_up_known(&mut self, what: &str) {
+        if !self.everything {
+            tracing::error!(
+                target: TARGET,
+                "more {what} are invalidated than can be written down: what this process knows of is removed instead"
+            );
+        }
+        self.everything = true;
+        self.overflowed = true;
     }
 
     fn overflow(&mut self) {
@@ -129,8 +148,7 @@ impl Journal {
             return;
         }
         if self.prefixes.len() >= MAX_ROUGH {
-            tracing::error!(target: TARGET, prefix, "an invalidation is lost: its keys live until their TTL ends");
-            return;
+            return self.give_up_known("prefixes");
         }
         Arc::make_mut(&mut self.prefixes).insert(prefix.into());
     }
@@ -250,6 +268,40 @@ mod tests {
             ]
         );
         assert_eq!(journal.len(), 2, "it waits until it is done");
+    }
+
+    #[test]
+    fn patterns_that_come_after_an_overflow_without_a_namespace_are_bounded_too() {
+        let mut journal = Journal::new(false);
+        for number in 0..=MAX_PATTERNS {
+            journal.push(Target::Pattern(KeyPattern::new(format!("a:id={number}*"))));
+        }
+        assert!(journal.has_overflowed());
+        for number in 0..1_000 {
+            for pattern in [format!("b:id={number}*"), format!("an{number}*")] {
+                journal.push(Target::Pattern(KeyPattern::new(pattern)));
+            }
+        }
+        assert!(journal.len() <= MAX_PATTERNS + 3, "{}", journal.len());
+        let entries = journal.take(1);
+        let under = HashSet::from(["a".into(), "b".into()]);
+        assert!(entries.contains(&Entry::Under(Arc::new(under))));
+        let everything = Entry::Target(Target::Everything);
+        assert!(
+            entries.contains(&everything),
+            "for those that name no prefix"
+        );
+    }
+
+    #[test]
+    fn prefixes_that_cannot_be_written_down_become_all_that_is_known() {
+        let mut journal = Journal::new(false);
+        for number in 0..=MAX_ROUGH + MAX_KEYS {
+            journal.push(Target::Key(Key::raw(format!("p{number}:1"))));
+        }
+        assert!(journal.len() <= MAX_ROUGH + 1);
+        let everything = Entry::Target(Target::Everything);
+        assert!(journal.take(1).contains(&everything));
     }
 
     #[test]
