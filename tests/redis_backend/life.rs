@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dexter_cache::ErrorKind;
-use dexter_cache::backend::CacheBackend;
+use dexter_cache::backend::{CacheBackend, RedisBackend, RedisConfig};
+use dexter_cache::{ErrorKind, KeyPattern};
 use support::{Proxy, RedisServer, SilentListener};
 
 use crate::{BOUND, backend, connected, get, hasty, heal, kind, set};
@@ -175,6 +175,39 @@ async fn a_reset_while_connecting_leaves_nothing_connected() {
     assert_eq!(kind(backend.get("k").await), ErrorKind::Unavailable);
     proxy.delay(Duration::ZERO);
     heal(&backend).await;
+}
+
+#[tokio::test]
+async fn whoever_has_all_the_time_in_the_world_connects_too() {
+    let server = RedisServer::start();
+    let config = RedisConfig::parse(&server.url()).unwrap();
+    let config = config.connect_timeout(Duration::MAX);
+    let backend = RedisBackend::new(config.sweep_timeout(Duration::MAX));
+    backend.ping().await.unwrap();
+    set(&backend, "k", "v").await.unwrap();
+    let all = KeyPattern::new("*");
+    assert_eq!(backend.remove_matching(&all, None).await.unwrap(), 1);
+}
+
+/// As when it belongs to a runtime that nobody drives any more: between two `block_on`, for one.
+#[tokio::test]
+async fn a_ping_that_stands_still_keeps_no_other_from_connecting() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.port());
+    proxy.hang_new();
+    let backend = backend(&proxy.url());
+    let mut still = Box::pin(backend.ping());
+    while proxy.accepted() == 0 {
+        let moving = tokio::time::timeout(Duration::from_millis(1), &mut still);
+        assert!(moving.await.is_err(), "nobody answers");
+    }
+    proxy.accept_new();
+    let ping = tokio::time::timeout(BOUND / 2, backend.ping());
+    ping.await.expect("it is not waited for").unwrap();
+    set(&backend, "k", "v").await.unwrap();
+    // Nor does it take away what is in use once it moves.
+    drop(still);
+    assert_eq!(get(&backend, "k").await.unwrap().as_deref(), Some("v"));
 }
 
 #[test]

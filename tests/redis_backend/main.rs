@@ -3,6 +3,7 @@
 mod commands;
 mod fences;
 mod life;
+mod old_servers;
 mod refusals;
 mod sweeps;
 mod watching;

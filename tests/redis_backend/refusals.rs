@@ -205,9 +205,18 @@ async fn no_error_repeats_a_value() {
 #[tokio::test]
 async fn a_node_of_a_cluster_says_what_it_is() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
-    assert_eq!(
-        kind(backend(&server.url()).ping().await),
-        ErrorKind::NotReady,
-        "no slot is served"
-    );
+    for slots in ["none", "all"] {
+        if slots == "all" {
+            // It answers every key then, and still refuses several keys in a command.
+            server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        }
+        for protocol in ["", "?protocol=2"] {
+            let failed = backend(&format!("{}{protocol}", server.url()))
+                .ping()
+                .await
+                .unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::Config, "{slots}: {failed}");
+            assert!(failed.to_string().contains("cluster"), "{failed}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use dexter_cache::backend::{CacheBackend, KeyFilter, RedisBackend, RedisConfig};
 use dexter_cache::{ErrorKind, KeyPattern};
 use support::{RedisServer, Reply};
 
-use crate::{BOUND, backend, connected, kind, set};
+use crate::{BOUND, backend, connected, get, heal, kind, set};
 
 /// Writes `count` keys named `<prefix><n>` quickly.
 fn fill(server: &RedisServer, prefix: &str, count: u32) {
@@ -265,4 +265,24 @@ async fn a_changed_password_makes_it_unavailable_and_not_denied() {
     assert_eq!(reply.unwrap(), Reply::Status("OK".to_owned()));
     let failed = backend.remove_matching(&KeyPattern::new("*"), None).await;
     assert_eq!(kind(failed), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_sweep_that_stands_still_keeps_no_other_from_its_turn() {
+    let server = RedisServer::start();
+    let config = RedisConfig::parse(&server.url()).unwrap();
+    let backend = RedisBackend::new(config.connect_timeout(Duration::from_secs(2)));
+    heal(&backend).await;
+    set(&backend, "a:1", "v").await.unwrap();
+    let pattern = KeyPattern::new("a:*");
+    let mut still = Box::pin(backend.remove_matching(&pattern, None));
+    let moved = tokio::time::timeout(Duration::ZERO, &mut still).await;
+    assert!(moved.is_err(), "it has begun, and is not driven any more");
+    let next = async {
+        // A busy machine may need more than one.
+        while backend.remove_matching(&pattern, None).await.is_err() {}
+    };
+    let next = tokio::time::timeout(BOUND, next).await;
+    next.expect("it is not waited for");
+    assert_eq!(get(&backend, "a:1").await.unwrap(), None);
 }

@@ -97,7 +97,8 @@ impl Breaker {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::NotReady => true,
             ErrorKind::Timeout if self.last_success().saturating_add(budget) <= ended => true,
-            ErrorKind::Timeout | ErrorKind::Backend => {
+            // A node of a cluster that sends its callers away is of no use, either.
+            ErrorKind::Timeout | ErrorKind::Backend | ErrorKind::Config => {
                 self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= PATIENCE
             }
             // The backend is well: it refused this one thing.
@@ -149,6 +150,15 @@ mod tests {
         assert!(!breaker.is_too_slow(false), "a fast one ends the row");
         assert!(!breaker.is_too_slow(true) && !breaker.is_too_slow(true));
         assert!(breaker.is_too_slow(true));
+    }
+
+    #[test]
+    fn scar_3_a_storm_of_moved_is_an_outage() {
+        let breaker = Breaker::new();
+        breaker.close(0);
+        let moved = error(ErrorKind::Config);
+        assert!(!breaker.failed(1, BUDGET, &moved) && !breaker.failed(1, BUDGET, &moved));
+        assert!(breaker.failed(1, BUDGET, &moved));
     }
 
     #[test]

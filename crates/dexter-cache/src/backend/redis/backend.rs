@@ -23,6 +23,9 @@ use crate::pattern::KeyPattern;
 
 /// Connections that may be alive on a server are remembered up to this number.
 const REMEMBERED: usize = 64;
+/// How long a ping waits for the attempt of another one, and what a sweep in progress may take for anything besides its
+/// deadlines. Longer than that takes only a task of a runtime that stands still; it must not keep others waiting for ever.
+const TURN: Duration = Duration::from_secs(3);
 
 /// A standalone Redis, or what speaks its protocol.
 ///
@@ -38,8 +41,9 @@ const REMEMBERED: usize = 64;
 ///
 /// A user of Redis' access control needs `GET`, `MGET`, `SET`, `UNLINK`, `PING` and `SCAN`. `EVAL` and `EVALSHA` are
 /// for conditional writes: without them [`When::Matches`] is [`Denied`](ErrorKind::Denied). `INFO` and `TIME` tell
-/// the run and the clock in a [`Pong`]. `CLIENT TRACKING` tells of changes ([`watch`](CacheBackend::watch)). Without `CLIENT KILL` a write that hung in the network can land after the
-/// recovery; one warning is logged.
+/// the run and the clock in a [`Pong`]. `CLIENT TRACKING` tells of changes ([`watch`](CacheBackend::watch)). Without
+/// `CLIENT KILL` and `CLIENT ID` (Redis 5), and either `INFO` or `CLIENT INFO` (Redis 6.2), a write that hung in the network
+/// can land after the recovery; one warning is logged.
 ///
 /// # Cost
 ///
@@ -72,6 +76,8 @@ pub struct RedisBackend {
     earlier: SyncMutex<VecDeque<Mark>>,
     /// Held by the one sweep that runs.
     sweeping: Mutex<()>,
+    /// Counts the steps of sweeps.
+    swept: AtomicU64,
     resp2: AtomicBool,
     kill_denied: AtomicBool,
     /// What the connection in use tells of, and to whom.
@@ -99,6 +105,7 @@ impl RedisBackend {
             resets: AtomicU64::new(0),
             earlier: SyncMutex::default(),
             sweeping: Mutex::default(),
+            swept: AtomicU64::new(0),
             resp2: AtomicBool::new(false),
             kill_denied: AtomicBool::new(false),
             watch: OnceLock::new(),
@@ -186,14 +193,27 @@ impl RedisBackend {
             self.retire(&live);
         }
         let resets = self.resets.load(Ordering::SeqCst);
+        // The server may have been replaced by one that knows more.
+        self.resp2.store(false, Ordering::Relaxed);
         let (connection, pong) =
             Connection::open(&self.config, &self.resp2, self.watch.get()).await?;
         self.kill_earlier(&connection).await?;
+        if !connection.mark.as_ref().is_some_and(Mark::is_certain) {
+            self.warn_unkilled("the server does not tell its connections apart");
+        }
         if !connection.begin_use() {
             return Err(error::unavailable(&self.config, "lost while connecting"));
         }
         let connection = Arc::new(connection);
-        self.live.store(Some(connection.clone()));
+        let nothing = None::<Arc<Connection>>;
+        let there = self
+            .live
+            .compare_and_swap(&nothing, Some(connection.clone()));
+        if there.is_some() {
+            // This attempt stood still, and another one did not wait for it.
+            let why = "another connection has come into use meanwhile";
+            return Err(error::unavailable(&self.config, why));
+        }
         // Published first and looked at afterwards: a `reset` that came in between has either been seen here, or has
         // found the connection.
         if self.resets.load(Ordering::SeqCst) != resets {
@@ -224,6 +244,32 @@ impl RedisBackend {
         result
     }
 
+    fn warn_unkilled(&self, why: &str) {
+        if !self.kill_denied.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: crate::telemetry::TARGET,
+                server = %self.config,
+                "{why}: a write that hung in the network may land late"
+            );
+        }
+    }
+
+    /// Waits for the sweep that runs, for as long as it gets on.
+    async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let step = self
+            .config
+            .connect_timeout
+            .saturating_add(self.config.sweep_timeout);
+        loop {
+            let before = self.swept.load(Ordering::SeqCst);
+            match timeout(step.saturating_add(TURN), self.sweeping.lock()).await {
+                Ok(turn) => return Some(turn),
+                Err(_) if self.swept.load(Ordering::SeqCst) == before => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Ends on the server what earlier connections have left there.
     async fn kill_earlier(&self, connection: &Connection) -> Result<(), Error> {
         let run_id = connection.run_id.as_deref();
@@ -251,15 +297,7 @@ impl RedisBackend {
             match refused.kind() {
                 // An older server says so where it does not find the connection.
                 ErrorKind::Backend => {}
-                ErrorKind::Denied => {
-                    if !self.kill_denied.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(
-                            target: crate::telemetry::TARGET,
-                            server = %self.config,
-                            "this user may not run CLIENT KILL: a write that hung in the network may land late"
-                        );
-                    }
-                }
+                ErrorKind::Denied => self.warn_unkilled("this user may not run CLIENT KILL"),
                 _ => return Err(refused),
             }
         }
@@ -306,13 +344,15 @@ impl CacheBackend for RedisBackend {
         filter: KeyFilter<'_>,
     ) -> Result<u64, Error> {
         // A sweep walks the whole database: two at once take as long and keep the server twice as busy.
-        let _turn = self.sweeping.lock().await;
+        let _turn = self.turn().await;
         sweep::remove_matching(self, pattern, filter).await
     }
 
     async fn ping(&self) -> Result<Pong, Error> {
         let number = self.pings.fetch_add(1, Ordering::SeqCst);
-        let mut last = self.attempt.lock().await;
+        let Ok(mut last) = timeout(TURN, self.attempt.lock()).await else {
+            return self.attempt().await;
+        };
         if let Some(result) = &last.result
             && number < last.covers
         {
@@ -390,6 +430,7 @@ impl Side<'_> {
         let replies =
             replies.map_err(|_| error::timeout(config, "while removing by pattern"))??;
         self.idle = true;
+        self.backend.swept.fetch_add(1, Ordering::SeqCst);
         Ok(replies)
     }
 }

@@ -61,6 +61,11 @@ impl Mark {
         }
     }
 
+    /// Whether another connection can find out that this one is alive.
+    pub(super) fn is_certain(&self) -> bool {
+        self.run_id.is_some() || self.peer.is_some()
+    }
+
     /// The command that ends the connection, whatever it still had to say. It answers how many it has ended.
     pub(super) fn kill(&self) -> Cmd {
         let mut kill = cmd("CLIENT");
@@ -156,6 +161,11 @@ impl Connection {
             ),
             _ => {}
         }
+        let mode = text(server).and_then(|info| field(info, '\n', "redis_mode:"));
+        if mode.as_deref() == Some("cluster") {
+            // Even where it serves every slot: what takes several keys would be refused.
+            return Err(error::cluster(config));
+        }
         connection.run_id = text(server).and_then(|info| field(info, '\n', "run_id:"));
         connection.uptime_at_start = text(server)
             .and_then(|info| field(info, '\n', "uptime_in_seconds:"))
@@ -223,9 +233,12 @@ impl Connection {
             return Err(error::unexpected(config, "PING"));
         };
         if let Value::ServerError(refused) = ping {
-            return Err(error::from_reply(config, refused));
+            return Err(error::from_greeting(config, refused));
         }
-        if role(hello).is_some_and(|role| role != "master") {
+        if said(hello, "mode") == Some("cluster") {
+            return Err(error::cluster(config));
+        }
+        if said(hello, "role").is_some_and(|role| role != "master") {
             return Err(error::not_ready(config, "it is a replica"));
         }
         if let Value::ServerError(refused) = write {
@@ -239,7 +252,7 @@ impl Connection {
             run_id: self.run_id.clone(),
             uptime: self
                 .uptime_at_start
-                .map(|uptime| uptime + self.begun.elapsed()),
+                .map(|uptime| uptime.saturating_add(self.begun.elapsed())),
             watching: self.telling.is_some(),
         })
     }
@@ -331,7 +344,7 @@ fn clock(time: &Value) -> Option<u64> {
         u64::try_from(number(seconds)?).ok()?,
         u64::try_from(number(micros)?).ok()?,
     );
-    Some(seconds * 1000 + micros / 1000)
+    seconds.checked_mul(1000)?.checked_add(micros / 1000)
 }
 
 /// What follows `name` in one of the pieces of `info`.
@@ -341,16 +354,16 @@ fn field(info: &str, separator: char, name: &str) -> Option<String> {
         .map(|value| value.trim().to_owned())
 }
 
-/// The role in `HELLO`'s answer, which is a map in RESP3 and a flat list in RESP2.
-fn role(hello: &Value) -> Option<&str> {
+/// What `HELLO` said of `name`, in a map in RESP3 and in a flat list in RESP2.
+fn said<'v>(hello: &'v Value, name: &str) -> Option<&'v str> {
     let value = match hello {
         Value::Map(pairs) => pairs
             .iter()
-            .find(|(key, _)| text(key) == Some("role"))
+            .find(|(key, _)| text(key) == Some(name))
             .map(|(_, value)| value),
         Value::Array(items) => items
             .chunks_exact(2)
-            .find(|pair| text(&pair[0]) == Some("role"))
+            .find(|pair| text(&pair[0]) == Some(name))
             .map(|pair| &pair[1]),
         _ => None,
     };

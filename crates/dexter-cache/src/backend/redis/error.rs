@@ -36,6 +36,15 @@ pub(super) fn from_redis(config: &RedisConfig, error: &RedisError) -> Error {
 }
 
 pub(super) fn from_reply(config: &RedisConfig, error: &ServerError) -> Error {
+    if error.code() == "NOAUTH" {
+        // It was logged in when it came into use: this refuses all work, and not this piece of it.
+        return not_ready(config, "NOAUTH: the connection is not logged in any more");
+    }
+    from_server(config, error.code(), error.details())
+}
+
+/// The first words of a server, before a connection comes into use.
+pub(super) fn from_greeting(config: &RedisConfig, error: &ServerError) -> Error {
     from_server(config, error.code(), error.details())
 }
 
@@ -65,6 +74,11 @@ pub(super) fn unexpected(config: &RedisConfig, what: &str) -> Error {
     )
 }
 
+pub(super) fn cluster(config: &RedisConfig) -> Error {
+    let why = "it is a node of a cluster, and clusters are not supported yet";
+    Error::new(ErrorKind::Config, format!("{config}: {why}"))
+}
+
 fn denied(config: &RedisConfig, why: &str) -> Error {
     Error::new(ErrorKind::Denied, format!("{config}: {why}"))
 }
@@ -83,10 +97,7 @@ fn from_server(config: &RedisConfig, code: &str, detail: Option<&str>) -> Error 
         "OOM" => ErrorKind::OutOfMemory,
         "NOAUTH" | "WRONGPASS" | "NOPERM" => ErrorKind::Denied,
         "WRONGTYPE" => ErrorKind::WrongType,
-        "MOVED" | "ASK" | "CROSSSLOT" => {
-            let why = "it is a node of a cluster, and clusters are not supported yet";
-            return Error::new(ErrorKind::Config, format!("{config}: {why}"));
-        }
+        "MOVED" | "ASK" | "CROSSSLOT" => return cluster(config),
         "ERR" if detail.contains("max number of clients") => ErrorKind::NotReady,
         "ERR" if detail.contains("DB index is out of range") => ErrorKind::Config,
         "ERR" if detail.contains("without any password configured") => ErrorKind::Denied,

@@ -85,7 +85,7 @@ pub(super) async fn connect(config: &RedisConfig) -> Result<Stream, Error> {
 
 /// Tries the addresses of a name in turn; one that does not answer leaves time for the others.
 async fn connect_tcp(config: &RedisConfig, host: &str, port: u16) -> Result<TcpStream, Error> {
-    let deadline = Instant::now() + config.connect_timeout;
+    let begun = Instant::now();
     let found = tokio::net::lookup_host((host, port))
         .await
         .map_err(|failed| error::from_io(config, &failed))?;
@@ -93,7 +93,7 @@ async fn connect_tcp(config: &RedisConfig, host: &str, port: u16) -> Result<TcpS
     let mut last = error::unavailable(config, "the name has no address");
     for (index, address) in addresses.iter().enumerate() {
         let others = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        let share = deadline.saturating_duration_since(Instant::now()) / others;
+        let share = config.connect_timeout.saturating_sub(begun.elapsed()) / others;
         last = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => match tune(&stream) {
                 Ok(()) => return Ok(stream),
