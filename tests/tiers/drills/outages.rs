@@ -6,7 +6,7 @@ use dexter_cache::{Reach, Serving};
 use support::{Proxy, RedisServer, SilentListener};
 use tokio::task::block_in_place;
 
-use super::harness::{Clears, Drill};
+use super::harness::{BUDGET, Clears, Drill};
 use crate::{MINUTE, key, until_back, until_lost};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +126,7 @@ async fn a_server_slower_than_the_budget() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port());
     let drill = Drill::begin_with(&proxy.url(), Clears::None).await;
-    proxy.delay(Duration::from_millis(400));
+    proxy.delay(BUDGET + Duration::from_millis(400));
     drill.through_outage().await;
     proxy.delay(Duration::ZERO);
     drill.through_recovery().await;

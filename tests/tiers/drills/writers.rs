@@ -42,7 +42,7 @@ impl Team {
     async fn remove(&self, row: &Row) {
         let _order = row.order.read().await;
         let version = row.bump();
-        let removed = self.cache.remove(&row.key).await;
+        let removed = self.report.time(self.cache.remove(&row.key)).await;
         match removed {
             Ok(_) => row.removed_at(version),
             Err(error) => self.report.complain(format!("remove: {error}")),
@@ -52,7 +52,9 @@ impl Team {
     async fn set(&self, row: &Row) {
         let _order = row.order.write().await;
         let version = row.bump();
-        let set = self.cache.set(&row.key, &(row.id, version), MINUTE).await;
+        let value = (row.id, version);
+        let setting = self.cache.set(&row.key, &value, MINUTE);
+        let set = self.report.time(setting).await;
         match set {
             Ok(()) => row.removed_at(version),
             Err(error) => self.report.complain(format!("set: {error}")),
@@ -66,11 +68,10 @@ impl Team {
         }
         let versions: Vec<u64> = rows.iter().map(Row::bump).collect();
         let swept = if everything {
-            self.cache.clear().await
+            self.report.time(self.cache.clear()).await
         } else {
-            self.cache
-                .invalidate(&KeyPattern::new("drill:row=1[0-9]"))
-                .await
+            let pattern = KeyPattern::new("drill:row=1[0-9]");
+            self.report.time(self.cache.invalidate(&pattern)).await
         };
         match swept {
             Ok(_) => rows
