@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dexter_cache::backend::{RedisBackend, RedisConfig};
 use dexter_cache::{Cache, Key, Serving, Ttl};
-use support::{PATIENCE, RedisServer};
+use support::{PATIENCE, Proxy, RedisServer};
 use tracing_subscriber::fmt::MakeWriter;
 
 const MINUTE: Ttl = Ttl::secs(60);
@@ -135,6 +135,7 @@ async fn one_line_for_each_change_of_state_and_no_secret_in_any() {
             lines.text()
         );
     }
+    refusals_are_one_line(&lines).await;
     let refused = cache
         .set(&key(1), &Unwritable("topsecretvalue".into()), MINUTE)
         .await;
@@ -148,4 +149,28 @@ async fn one_line_for_each_change_of_state_and_no_secret_in_any() {
         .filter(|line| line.contains("WARN"))
         .count();
     assert!(warnings <= 8, "{warnings} warnings:\n{}", lines.text());
+}
+
+/// However many removals were made during an outage that the server then refuses.
+async fn refusals_are_one_line(lines: &Lines) {
+    let server = RedisServer::start();
+    let rights = ["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all"];
+    server.cli(&[&rights[..], &["-unlink", "-del"]].concat());
+    let proxy = Proxy::start(server.port());
+    let url = proxy.url().replace("redis://", "redis://app:pw@");
+    let config = RedisConfig::parse(&url).unwrap().connect_timeout(PATIENCE);
+    let builder = Cache::builder().backend(RedisBackend::new(config));
+    let cache = builder.budget(PATIENCE).build().await.unwrap();
+    until(&cache, Serving::Backend).await;
+    proxy.refuse();
+    proxy.cut();
+    until(&cache, Serving::Memory).await;
+    for id in 0..50 {
+        cache.remove(&key(id)).await.unwrap();
+    }
+    proxy.accept_new();
+    until(&cache, Serving::Backend).await;
+    let told = lines.count("removals made during the outage are refused");
+    assert_eq!(told, 1, "{}", lines.text());
+    assert_eq!(lines.count("refused=50"), 1);
 }

@@ -1,7 +1,7 @@
 //! What the first caller pays who finds out that the backend is away: one budget, and not each operation's own deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -90,6 +90,9 @@ struct Hangs {
     all: AtomicBool,
     /// What changes something, and nothing else.
     changes: AtomicBool,
+    /// How many seconds a sweep takes, and how many there were.
+    sweep_takes: AtomicU64,
+    sweeps: AtomicU64,
 }
 
 impl Slow {
@@ -150,6 +153,9 @@ impl CacheBackend for Slow {
         filter: KeyFilter<'_>,
     ) -> Result<u64, Error> {
         self.change().await;
+        self.hangs.sweeps.fetch_add(1, Ordering::SeqCst);
+        let takes = self.hangs.sweep_takes.load(Ordering::SeqCst);
+        sleep(Duration::from_secs(takes)).await;
         self.inner.remove_matching(pattern, filter).await
     }
 
@@ -288,4 +294,25 @@ async fn a_recovery_ends_although_removals_keep_coming() {
     writer.abort();
     crate::until("everything is replayed", || cache.health().journaled == 0).await;
     assert_eq!(cache.health().serving, Serving::Backend);
+}
+
+/// No single sweep takes as long as a guardian that stands still is waited for, and all of them take longer.
+#[tokio::test(start_paused = true)]
+async fn a_long_replay_is_done_by_one_guardian() {
+    let (cache, hangs) = slow(Duration::ZERO, BUDGET).await;
+    hangs.all.store(true, Ordering::SeqCst);
+    for id in 0..5 {
+        let pattern = KeyPattern::new(format!("first:id={id}*"));
+        cache.invalidate(&pattern).await.unwrap();
+    }
+    assert_eq!(cache.health().serving, Serving::Memory);
+    hangs.sweep_takes.store(15, Ordering::SeqCst);
+    hangs.sweeps.store(0, Ordering::SeqCst);
+    hangs.all.store(false, Ordering::SeqCst);
+    while cache.health().serving == Serving::Memory {
+        // Each caller makes sure that a guardian is there.
+        cache.get::<u32>(&key("first", 1)).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(hangs.sweeps.load(Ordering::SeqCst), 5);
 }

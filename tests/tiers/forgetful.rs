@@ -3,15 +3,17 @@
 use dexter_cache::{Cache, CacheBuilder};
 use support::RedisServer;
 
-use crate::{MINUTE, key, patient_builder, ready, until_back, until_lost};
+use crate::{MINUTE, key, patient_builder, ready, until, until_back, until_lost};
 
 /// Removes one of two values after the snapshot was taken, and lets the server restart from it.
 async fn restarted(builder: impl Fn(&RedisServer) -> CacheBuilder) -> (RedisServer, Cache) {
     let server = RedisServer::start();
     let cache = ready(builder(&server)).await;
     for id in [1, 2] {
-        cache.set(&key("forgetful", id), &id, MINUTE).await.unwrap();
+        let key = key("forgetful", id);
+        cache.get_or_load(&key, MINUTE, || async { id }).await;
     }
+    until("both are stored", || cache.stats().total.stored == 2).await;
     server.save();
     cache.remove(&key("forgetful", 1)).await.unwrap();
     server.kill9();
@@ -35,6 +37,23 @@ async fn an_acknowledged_removal_is_replayed_to_a_server_that_has_restarted() {
     })
     .await;
     assert_eq!(values(&cache).await, [None, Some(2)]);
+}
+
+/// What was there before a `set` is as old as what was removed.
+#[tokio::test]
+async fn scar_2_what_a_set_replaced_does_not_come_back_with_a_server_that_has_restarted() {
+    let server = RedisServer::start();
+    let builder = patient_builder(&server.url()).namespace("forgetful");
+    let cache = ready(builder.trust_snapshot(true)).await;
+    let key = key("forgetful", 1);
+    cache.set(&key, &1, MINUTE).await.unwrap();
+    server.save();
+    cache.set(&key, &2, MINUTE).await.unwrap();
+    server.kill9();
+    until_lost(&cache).await;
+    server.restart_with_data();
+    until_back(&cache).await;
+    assert_ne!(cache.get::<u32>(&key).await.unwrap(), Some(1));
 }
 
 #[tokio::test]

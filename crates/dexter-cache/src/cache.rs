@@ -279,6 +279,9 @@ impl Cache {
     /// Waits for fills and invalidations under way, at most five seconds, and lets go of the backend. Cached functions
     /// simply run from then on.
     ///
+    /// A removal that is made later acts in this process. It is [`Journaled`](crate::Reach::Journaled), and nobody replays
+    /// it.
+    ///
     /// Returns `true` if all was done. `false` means that work was cut off or that the journal still held removals:
     /// other processes may see what they would have removed, until its TTL ends.
     pub async fn close(&self) -> bool {

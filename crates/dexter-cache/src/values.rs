@@ -191,6 +191,7 @@ impl Cache {
         inner.memory.remove(key);
         tier.fallback.remove(key);
         tier.evict(key);
+        let openings = tier.openings();
         let stored = match labels {
             Ok(_) => {
                 let kept = life.kept();
@@ -199,7 +200,12 @@ impl Cache {
             Err(error) => Err(error),
         };
         match stored {
-            Ok(_) => inner.counters.add(prefix, Event::Stored),
+            // A server that forgets the write has what was there before it: that is removed like what was to be removed.
+            Ok(_) if tier.acknowledge(&[Target::Key(key.clone())], openings) => {
+                inner.counters.add(prefix, Event::Stored);
+            }
+            // Lost meanwhile, and back already.
+            Ok(_) => drop(tier.remove(&[Target::Key(key.clone())]).await?),
             // The server still removes, and what is there is older than what could not be written.
             Err(error) if error.kind() == ErrorKind::OutOfMemory => {
                 tier.remove(&[Target::Key(key.clone())]).await?;

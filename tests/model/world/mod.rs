@@ -338,12 +338,6 @@ impl World {
                 removal.others = Others::AtTrust { losses, run };
             }
         }
-        // A set is a write like any other: what was there before may be there again.
-        for removal in &mut state.removals {
-            if removal.kind == Kind::Set && removal.returned.is_some() {
-                removal.kind = Kind::Refresh;
-            }
-        }
     }
 }
 

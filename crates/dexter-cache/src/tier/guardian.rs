@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::journal::Entry;
-use super::{BATCH, Budget, Tier, is_refusal, nanos};
+use super::removal::{Refused, is_refusal};
+use super::{BATCH, Budget, Tier, nanos};
 use crate::backend::Pong;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Fence;
@@ -24,8 +25,8 @@ const LIVENESS_DEADLINE: Duration = Duration::from_millis(500);
 const PING_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the builder waits for the first attempt.
 const START_DEADLINE: Duration = Duration::from_millis(1_500);
-/// A guardian that has not moved for this long stands still with its runtime. Only a replay can take longer: then two
-/// replay the same, which is no harm.
+/// A guardian that has not moved for this long stands still with its runtime. Only a single sweep can take longer: then
+/// two replay the same, which is no harm.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// How old the reading of the backend's clock may be.
 const CLOCK_AGE: Duration = Duration::from_secs(60);
@@ -107,8 +108,12 @@ impl Tier {
 
     /// Ends the guardian and lets go of the backend.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        self.breaker.open();
+        {
+            // A recovery that has just seen that this is open closes the breaker under the same lock.
+            let _journal = self.journal();
+            self.closed.store(true, Ordering::SeqCst);
+            self.breaker.open();
+        }
         self.backend.reset();
         self.wake.notify_one();
     }
@@ -212,6 +217,13 @@ impl Tier {
     }
 
     async fn replay(&self, batch: &[Entry]) -> Result<(), Error> {
+        let mut refused = Refused::default();
+        let replayed = self.replay_each(batch, &mut refused).await;
+        refused.log(self);
+        replayed
+    }
+
+    async fn replay_each(&self, batch: &[Entry], refused: &mut Refused) -> Result<(), Error> {
         let targets = || {
             batch.iter().filter_map(|entry| match entry {
                 Entry::Target(target) => Some(target),
@@ -222,51 +234,52 @@ impl Tier {
         let mut keys = self.reserved_keys(&all);
         keys.append(&mut self.full_keys(&all));
         for chunk in keys.chunks(BATCH) {
+            self.give_sign();
             let chunk: Vec<&str> = chunk.iter().map(super::as_str).collect();
             match deadline(REPLAY_BUDGET, self.backend.remove(&chunk)).await {
                 // One key that may not be removed must not keep the others.
                 Err(error) if is_refusal(&error) => {
                     for key in chunk {
-                        self.unless_refused(
-                            deadline(REPLAY_BUDGET, self.backend.remove(&[key])).await,
-                        )?;
+                        self.give_sign();
+                        refused.note(deadline(REPLAY_BUDGET, self.backend.remove(&[key])).await)?;
                     }
                 }
                 result => drop(result?),
             }
         }
         for target in targets() {
+            self.give_sign();
             match target {
                 Target::Key(_) | Target::Tag(_) => {}
                 Target::Everything | Target::Freshness if self.has_epoch() => {}
-                Target::Pattern(pattern) => self.unless_refused(self.sweep(pattern).await)?,
+                Target::Pattern(pattern) => refused.note(self.sweep(pattern).await)?,
                 Target::Everything | Target::Freshness => {
-                    self.unless_refused(self.sweep(&KeyPattern::new("*")).await)?;
+                    refused.note(self.sweep(&KeyPattern::new("*")).await)?;
                 }
             }
         }
         for entry in batch {
+            self.give_sign();
             if let Entry::Under(prefixes) = entry {
-                self.unless_refused(self.sweep_under(prefixes).await)?;
+                refused.note(self.sweep_under(prefixes).await)?;
             }
         }
         Ok(())
     }
 
+    /// The guardian moves. An old one that was replaced may say so, too: it is at the same work.
+    fn give_sign(&self) {
+        let now = self.since_birth(Instant::now());
+        let due = now.saturating_add(nanos(SIGN_OF_LIFE));
+        self.watch.due.fetch_max(due, Ordering::SeqCst);
+    }
+
     /// A removal that the backend will never do is not waited for.
     pub(super) fn unless_refused(&self, result: Result<u64, Error>) -> Result<(), Error> {
-        match result {
-            Err(error) if is_refusal(&error) => {
-                tracing::error!(
-                    target: TARGET,
-                    backend = self.backend.name(),
-                    error = %error,
-                    "a removal made during the outage is refused: its keys live until their TTL ends"
-                );
-                Ok(())
-            }
-            result => result.map(drop),
-        }
+        let mut refused = Refused::default();
+        let result = refused.note(result);
+        refused.log(self);
+        result
     }
 
     async fn check(&self) {
@@ -415,6 +428,10 @@ impl Post {
                     return;
                 };
                 if let Err(error) = tier.recover().await {
+                    if tier.closed.load(Ordering::SeqCst) {
+                        // It may have connected after the cache had let go.
+                        tier.backend.reset();
+                    }
                     tracing::debug!(target: TARGET, error = %error, "cache backend still away");
                 }
             }
@@ -429,10 +446,7 @@ impl Post {
         {
             return None;
         }
-        let due = tier
-            .since_birth(Instant::now())
-            .saturating_add(nanos(SIGN_OF_LIFE));
-        tier.watch.due.store(due, Ordering::SeqCst);
+        tier.give_sign();
         Some(tier)
     }
 }

@@ -161,3 +161,17 @@ fn a_loss_in_the_middle_of_a_recovery_loses_no_removal() {
         (1..=2).for_each(|number| assert!(told.knows(&Target::Key(key(number)))));
     });
 }
+
+#[test]
+fn a_cache_that_is_closed_during_a_recovery_trusts_nothing_afterwards() {
+    explore(|| {
+        let (tier, told) = (tier(), Arc::new(Told::default()));
+        let guardian = thread::spawn({
+            let tier = Arc::clone(&tier);
+            move || recover(&tier, &told, 1)
+        });
+        tier.close();
+        guardian.join().unwrap();
+        assert!(!tier.is_trusted());
+    });
+}

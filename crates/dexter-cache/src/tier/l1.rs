@@ -286,7 +286,7 @@ pub(super) struct Moment {
 pub(super) mod tests {
     use super::*;
     use crate::backend::memory::MemoryLimits;
-    use crate::backend::{MemoryBackend, Watcher};
+    use crate::backend::{CacheBackend, MemoryBackend, Watcher};
     use crate::clock::TestClock;
     use crate::error::{Error, ErrorKind};
     use crate::guard::Guards;
@@ -296,6 +296,13 @@ pub(super) mod tests {
 
     /// A tier with L1, told of what changes under `ns:` by whoever calls it.
     pub(in crate::tier) fn tier(clock: &TestClock) -> Arc<Tier> {
+        tier_over(Arc::new(MemoryBackend::new(1)), clock)
+    }
+
+    pub(in crate::tier) fn tier_over(
+        backend: Arc<dyn CacheBackend>,
+        clock: &TestClock,
+    ) -> Arc<Tier> {
         let config = TierConfig {
             namespace: Some("ns".into()),
             budget: Duration::from_secs(1),
@@ -308,7 +315,6 @@ pub(super) mod tests {
             clock: Clock::ByHand(clock.clone()),
             guards: Guards::default(),
         };
-        let backend = Arc::new(MemoryBackend::new(1));
         let flights = Flights::new(Guards::default());
         Tier::new(backend, config, flights, &MemoryLimits::Entries(10))
     }

@@ -13,6 +13,7 @@ mod journal;
 mod l1;
 mod lease;
 mod operations;
+mod removal;
 mod server;
 mod settle;
 mod sweep;
@@ -39,6 +40,7 @@ pub(crate) use self::l1::Asked;
 use self::l1::L1;
 pub(crate) use self::lease::{Acquired, Intent, Lease, Look, Sight};
 use self::operations::Operations;
+use self::removal::is_refusal;
 use self::server::Server;
 pub(crate) use self::settle::CutOff;
 use self::sweep::Sweeps;
@@ -51,12 +53,11 @@ use crate::backend::{CacheBackend, Capabilities, SetOutcome, When};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
-use crate::guard::{Guard, Guards};
+use crate::guard::Guards;
 use crate::key::Key;
-use crate::pattern::KeyPattern;
 use crate::stats::Stats;
 use crate::sync::{Mutex, MutexGuard};
-use crate::target::{Invalidated, Reach, Target};
+use crate::target::Target;
 use crate::telemetry::TARGET;
 use crate::wire::{self, About, Times};
 
@@ -243,120 +244,6 @@ impl Tier {
         .await
     }
 
-    /// Removes from the backend, or writes down that it has to be removed. The caller has raised the fence and has
-    /// removed from memory.
-    ///
-    /// # Errors
-    ///
-    /// The backend's refusal: it is well, and will never do this.
-    pub(crate) async fn remove(&self, targets: &[Target]) -> Result<Invalidated, Error> {
-        loop {
-            if self.is_trusted() {
-                let openings = self.breaker.openings();
-                self.forget_tokens(targets);
-                let done = self.remove_now(targets).await;
-                self.forget_tokens(targets);
-                match done {
-                    Ok(removed) => {
-                        self.server.acknowledged(targets);
-                        let reach = Reach::Applied;
-                        return Ok(Invalidated { removed, reach });
-                    }
-                    Err(error) if is_refusal(&error) => return Err(error),
-                    // Whether it was done is not known, and a value that should be gone must not be read from there:
-                    // the backend is not trusted until the replay.
-                    Err(error) if self.breaker.openings() == openings => self.trip(&error),
-                    // Lost, and back already: once more.
-                    Err(_) => {}
-                }
-            }
-            if self.write_down(targets) {
-                return Ok(Invalidated {
-                    removed: 0,
-                    reach: Reach::Journaled,
-                });
-            }
-        }
-    }
-
-    /// Writes removals down, if the backend is away; they are replayed before it is trusted again.
-    ///
-    /// The guardian trusts the backend only under the lock of the journal and with the journal empty: what is written
-    /// down here comes before that.
-    pub(crate) fn write_down(&self, targets: &[Target]) -> bool {
-        let mut journal = self.journal();
-        let away = self.breaker.is_open();
-        if away && self.config.guards.stands(Guard::Journal) {
-            let overflowed = journal.has_overflowed();
-            for target in targets {
-                journal.push(target.clone());
-            }
-            if !overflowed && journal.has_overflowed() {
-                tracing::warn!(
-                    target: TARGET,
-                    "more invalidations during the outage than the journal holds: all keys that may be meant will be \
-                     removed when the backend is back"
-                );
-            }
-        }
-        away
-    }
-
-    /// Writes down removals that were cut off.
-    pub(crate) fn postpone(&self, targets: &[Target]) {
-        let cut_off = Error::new(ErrorKind::Unavailable, "an invalidation was cut off");
-        while !self.write_down(targets) {
-            self.trip(&cut_off);
-        }
-    }
-
-    async fn remove_now(&self, targets: &[Target]) -> Result<u64, Error> {
-        let mut removed = 0;
-        for batch in self.reserved_keys(targets).chunks(BATCH) {
-            let batch: Vec<&str> = batch.iter().map(as_str).collect();
-            self.run(&mut self.budget(), self.backend.remove(&batch))
-                .await?;
-        }
-        for batch in self.full_keys(targets).chunks(BATCH) {
-            let batch: Vec<&str> = batch.iter().map(as_str).collect();
-            removed += self
-                .run(&mut self.budget(), self.backend.remove(&batch))
-                .await?;
-        }
-        let patterns: Vec<KeyPattern> = targets
-            .iter()
-            .filter_map(|target| match target {
-                Target::Key(_) | Target::Tag(_) => None,
-                Target::Pattern(pattern) => Some(pattern.clone()),
-                // Done, by the epoch.
-                Target::Everything | Target::Freshness if self.has_epoch() => None,
-                Target::Everything | Target::Freshness => Some(KeyPattern::new("*")),
-            })
-            .collect();
-        if self.has_epoch() && targets.contains(&Target::Freshness) {
-            self.expire_everything().await?;
-        }
-        if !patterns.is_empty() {
-            // A sweep has a deadline for each reply instead of a budget for all, and ends with the connection. Its own
-            // deadlines are longer than a call may pay to find out that the backend is away: that is asked first.
-            let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
-            // The ping may have made a connection anew, and to another server.
-            self.recognize(&pong)?;
-        }
-        for pattern in &patterns {
-            removed += self.unless_opened(None, self.sweep(pattern)).await?;
-        }
-        Ok(removed)
-    }
-
-    fn full_keys(&self, targets: &[Target]) -> Vec<FullKey> {
-        let keys = targets.iter().filter_map(|target| match target {
-            Target::Key(key) => Some(key),
-            _ => None,
-        });
-        keys.map(|key| self.full_key(key)).collect()
-    }
-
     /// Remembers that this library writes under the key's prefix: without a namespace, that is all that tells its keys
     /// from others'.
     fn note(&self, key: &Key) {
@@ -506,11 +393,6 @@ impl Tier {
         full.extend_from_slice(key.as_str().as_bytes());
         full
     }
-}
-
-/// Whether the backend is well and will never do what was asked.
-fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported)
 }
 
 fn nanos(span: Duration) -> u64 {

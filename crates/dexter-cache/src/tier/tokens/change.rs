@@ -50,11 +50,11 @@ impl Tier {
     pub(in crate::tier) async fn expire_everything(&self) -> Result<(), Error> {
         let key = self.reserved_key(&Name::Epoch);
         let key = as_str(&key);
+        let budget = &mut self.budget();
         for _ in 0..ATTEMPTS {
             if !self.compares() {
                 break;
             }
-            let budget = &mut self.budget();
             let Some(found) = self.run(budget, self.backend.get(key)).await? else {
                 // Nothing counts.
                 return Ok(());
@@ -71,7 +71,7 @@ impl Tier {
             }
         }
         // A backend that cannot compare could bring back what another process is just removing.
-        self.run(&mut self.budget(), self.backend.remove(&[key]))
+        self.run(budget, self.backend.remove(&[key]))
             .await
             .map(drop)
     }
