@@ -222,8 +222,8 @@
 //! With the feature `metrics` a task tells the `metrics` facade once a second what has come together, per prefix (labels
 //! `cache`, which [`metrics_name`](CacheBuilder) names, and `prefix`): the counters `dexter_cache_hits_total`, `_misses_total`,
 //! `_stale_total`, `_bypasses_total`, `_coalesced_total`, `_loads_total`, `_load_failures_total`, `_stored_total`,
-//! `_fenced_total`, `_unusable_total` and `_too_large_total`, which count what [`Counts`] counts; a recorder that is installed
-//! late misses none. The histogram `dexter_cache_load_duration_seconds` is told as each load ends. Per cache:
+//! `_fenced_total`, `_unusable_total`, `_too_large_total`, `_not_encoded_total` and `_follow_timeouts_total`, which count what
+//! [`Counts`] counts; a recorder that is installed late misses none. The histogram `dexter_cache_load_duration_seconds` is told as each load ends. Per cache:
 //! `dexter_cache_entries`, `_evictions_total`, `_expirations_total`, and where there is a backend
 //! `dexter_cache_breaker_open` (0 or 1) and `dexter_cache_journal_length`.
 //!

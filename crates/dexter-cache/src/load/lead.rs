@@ -144,16 +144,15 @@ where
 
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&mut self, load: impl Future<Output = R>) -> R {
-        #[cfg(feature = "metrics")]
-        let call = Arc::clone(&self.call);
-        #[cfg(feature = "metrics")]
-        let _stopwatch = crate::meters::Stopwatch::start(&call);
         let flight = self.turn().ticket().flight_id();
         let present = self.spare.as_ref().map(Spare::present);
         let chain = Chain::new(flight, self.call.key.clone(), self.outer.clone(), present);
         self.chain = Some(Arc::clone(&chain));
         let this = &*self;
         let _permit = this.permit().await;
+        // Of the load alone, not of the wait for its turn.
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&this.call);
         this.call.count(Event::Load);
         let mut load = pin!(with_context(chain, load));
         let Some((tier, lease)) = this.tier().zip(this.lease.as_ref()) else {
