@@ -163,10 +163,16 @@ async fn turn<V: Clone + Send + Sync + 'static>(
     policy: &Policy,
     limits: &Limits,
 ) -> Result<Turn, Found<V>> {
-    let flights = &call.cache.0.flights;
+    let inner = &call.cache.0;
+    let flights = &inner.flights;
     let of = TypeId::of::<V>();
     if call.mode == Mode::Refresh {
-        return Ok(flights.supersede(&call.key, of, &policy.tags));
+        // Who comes meanwhile goes on with what is there. If that is nothing, they wait for this load as for any; in a
+        // backend it is the lease that they wait for.
+        let local = call.traits.local;
+        let exclusive = inner.memory_behind(local).is_none()
+            || inner.kept_in_memory(&call.key, local).is_some();
+        return Ok(flights.supersede(&call.key, of, &policy.tags, exclusive));
     }
     for _ in 0..REJOINS {
         match flights.join(&call.key, of, &policy.tags) {
