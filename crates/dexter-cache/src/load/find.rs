@@ -258,7 +258,11 @@ impl Finding {
     fn give(self, call: &Call) {
         match self {
             Self::Fresh(fresh_until) => call.hit(call.cache.0.left(fresh_until)),
-            Self::Stale => call.answered(Answer::Stale),
+            Self::Stale => {
+                // As where its load has just failed: each look-up is a hit or a miss.
+                call.missed();
+                call.answered(Answer::Stale);
+            }
         }
     }
 }
