@@ -1,5 +1,6 @@
 //! The cache over real Redis servers, whole and broken: the outage contract, leases between processes, strange values.
 
+mod batch;
 mod budget;
 mod commands;
 mod deferred;

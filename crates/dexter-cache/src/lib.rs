@@ -113,6 +113,12 @@
 //! a [`Policy`]. While a function loads, [`CacheContext`] shows it the value that is there, and lets it decide how long its
 //! result lives. A stale value never answers after it was removed, nor after its window.
 //!
+//! # Many at once
+//!
+//! [`Cache::get_or_load_many`] asks for many keys at once, and has those that are missing loaded by *one* call of the loader:
+//! one query instead of one for each row. Each key is an entry of its own all the same, with its own single flight and its own
+//! removal. [`Cache::get_many`] reads without loading. `get_issue::warm(7)` loads what will be asked for, unless it is there.
+//!
 //! # Invalidation
 //!
 //! By key ([`Cache::remove`], `get_issue::remove(7)`), by *tag* ([`Cache::invalidate_tag`]), by pattern
@@ -258,6 +264,7 @@ mod deferred;
 mod error;
 mod flight;
 mod get_or_load;
+mod get_or_load_many;
 mod global;
 #[cfg_attr(
     not(feature = "test-util"),

@@ -329,6 +329,7 @@ async fn follow<V: Clone + Send + Sync + 'static>(
     }
     let patience = Instant::now() + inner.config.follow_timeout;
     let until = limits.hard().map_or(patience, |hard| hard.min(patience));
+    call.waits(true);
     let observer = ticket.observer();
     let mut wait = std::pin::pin!(ticket.wait());
     let mut waited = None;
@@ -346,6 +347,7 @@ async fn follow<V: Clone + Send + Sync + 'static>(
     if waited.is_none() {
         waited = timeout_at(until, wait).await.ok();
     }
+    call.waits(false);
     let Some(waited) = waited else {
         call.missed();
         if limits.are_over() {
