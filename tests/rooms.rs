@@ -16,6 +16,7 @@ const ROOMS: &[&[&str]] = &[
         "meters",
         "cache",
         "get_or_load",
+        "get_or_load_many",
         "inner",
         "deferred",
         "load",

@@ -179,6 +179,45 @@ async fn a_follower_waits_only_so_long() {
     slow.abort();
 }
 
+/// A refresh joins no load, but there is nothing else for those to have who come while it runs.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_of_what_is_not_there_is_the_one_load_of_its_key() {
+    let (cache, loads, gate) = (Cache::memory(), Counter::new(), Arc::new(Semaphore::new(0)));
+    let call = || {
+        let (cache, loads, gate) = (cache.clone(), Arc::clone(&loads), Arc::clone(&gate));
+        async move {
+            let load = || async {
+                loads.add();
+                open(&gate).await;
+                7
+            };
+            cache.get_or_load(&key(), MINUTE, load).await
+        }
+    };
+    let refreshing = tokio::spawn(dexter_cache::refresh(call()));
+    while loads.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let results = together(100, &gate, call).await;
+    assert!(results.into_iter().all(|result| result.unwrap() == 7));
+    assert_eq!(refreshing.await.unwrap(), 7);
+    assert_eq!(loads.get(), 1);
+
+    // What is there goes on answering.
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = || async {
+        open(&gate).await;
+        8
+    };
+    let key = key();
+    let refreshing = dexter_cache::refresh(cache.get_or_load(&key, MINUTE, slow));
+    let others = async {
+        assert_eq!(call().await, 7);
+        gate.add_permits(1);
+    };
+    assert_eq!(tokio::join!(refreshing, others).0, 8);
+}
+
 #[cached(ttl = 60, prefix = "recursive")]
 async fn factorial(of: u64) -> u64 {
     if of == 0 {

@@ -3,6 +3,7 @@
 mod ahead;
 mod ahead_tiered;
 mod basics;
+mod batch;
 mod cancel;
 mod context;
 mod deferred;

@@ -45,6 +45,11 @@ async fn a_stale_value_answers_for_a_load_that_fails_and_the_next_one_waits() {
         assert_eq!(call().await, Ok(4), "a load that succeeds replaces it");
         let stats = cache.stats().total;
         assert_eq!((stats.stale, stats.failed_loads), (3, 2));
+        assert_eq!(
+            (stats.hits, stats.misses),
+            (0, 5),
+            "each call is one of them"
+        );
     }
 }
 

@@ -51,9 +51,24 @@ fn client() -> Client {
             )
             .route("/failing/{id}", get(failing))
             .route("/plain", get(async || "plain"))
+            .route(
+                "/warms/{id}",
+                get(async |Path(id): Path<u64>| {
+                    inner::warm(id + 1).await;
+                    inner(id).await.to_string()
+                }),
+            )
             .route("/write", post(async || inner(1).await.to_string()))
             .layer(CacheContextLayer::new()),
     )
+}
+
+#[tokio::test]
+async fn what_is_warmed_for_later_is_no_part_of_the_answer() {
+    let client = client();
+    assert_eq!(client.get("/inner/1").await.x_cache(), Some("MISS"));
+    assert_eq!(client.get("/warms/1").await.x_cache(), Some("HIT"));
+    assert_eq!(client.get("/inner/2").await.x_cache(), Some("HIT"));
 }
 
 #[tokio::test]

@@ -218,3 +218,40 @@ async fn what_a_transaction_removes_is_one_command_after_it() {
     assert_eq!(names(&asked), ["UNLINK"]);
     assert_eq!(asked[0].len(), 4, "{asked:?}");
 }
+
+/// `MGET` for all, and for what is missing each step of all keys together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_are_read_by_one_command_and_loaded_together() {
+    let server = RedisServer::start();
+    let cache = patient(&server).await;
+    for id in 1..=3 {
+        load(&cache, &key("first", id)).await;
+        until_stored(&cache, id.into()).await;
+    }
+    let mut monitor = server.monitor();
+    let many = async |ids: &[u32]| {
+        let load = async |ids: Vec<u32>| ids.into_iter().map(|id| (id, id * 10));
+        let of = |id: &u32| key("many", *id);
+        cache.get_or_load_many(ids, of, MINUTE, load).await
+    };
+    let all = vec![Some(10), Some(20), Some(30)];
+    assert_eq!(many(&[1, 2, 3]).await, all);
+    until_stored(&cache, 6).await;
+    let miss = asked(&mut monitor);
+    assert_eq!(miss[0].join(" "), "MGET many:id=1 many:id=2 many:id=3");
+    let mut steps = names(&miss[1..]);
+    steps.sort_unstable();
+    let three = |name| std::iter::repeat_n(name, 3);
+    let each: Vec<_> = three("EVALSHA")
+        .chain(three("GET"))
+        .chain(three("SET"))
+        .collect();
+    assert_eq!(steps, each);
+
+    assert_eq!(many(&[1, 2, 3]).await, all);
+    assert_eq!(names(&asked(&mut monitor)), ["MGET"], "a hit");
+    let keys = [key("many", 1), key("many", 4)];
+    let found = cache.get_many::<u32>(&keys).await;
+    assert_eq!(found.expect("it is well"), [Some(10), None]);
+    assert_eq!(names(&asked(&mut monitor)), ["MGET"], "a look");
+}

@@ -1,6 +1,7 @@
 //! The cache over real Redis servers, whole and broken: the outage contract, leases between processes, strange values.
 
 mod acknowledged;
+mod batch;
 mod budget;
 mod commands;
 mod deferred;

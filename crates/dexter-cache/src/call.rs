@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::backend::memory::{Claim, Extra, Held, MemoryStore};
@@ -15,6 +16,7 @@ use crate::record::CallRecord;
 use crate::shape::Shape;
 use crate::site::Site;
 use crate::stats::{Event, PrefixId};
+use crate::tier::{Budget, Tier};
 
 /// What a call is about, once it is known that memory has no answer.
 pub(crate) struct Call {
@@ -24,6 +26,17 @@ pub(crate) struct Call {
     pub(crate) mode: Mode,
     pub(crate) record: Option<Arc<CallRecord>>,
     pub(crate) traits: Traits,
+    /// Of a call that is one of a batch.
+    pub(crate) part: Option<Arc<Part>>,
+}
+
+/// What a call that is one of a batch has in common with the others.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// What they may spend on the backend.
+    pub(crate) budget: Duration,
+    /// Whether this one waits for somebody else's load, so that the batch need not wait for it.
+    pub(crate) waits: AtomicBool,
 }
 
 /// What the annotated function says of itself.
@@ -190,6 +203,7 @@ impl Absent {
             mode,
             record,
             traits,
+            part: None,
         }
     }
 }
@@ -348,6 +362,21 @@ impl Call {
         }
     }
 
+    /// What it may spend on the backend to find its value.
+    pub(crate) fn budget(&self, tier: &Tier) -> Budget {
+        match &self.part {
+            Some(part) => Budget::of(part.budget),
+            None => tier.budget(),
+        }
+    }
+
+    /// Says whether it waits for somebody else's load.
+    pub(crate) fn waits(&self, waits: bool) {
+        if let Some(part) = &self.part {
+            part.waits.store(waits, Ordering::Relaxed);
+        }
+    }
+
     /// The same call once more, on nobody's behalf.
     pub(crate) fn on_its_own(&self) -> Self {
         Self {
@@ -357,6 +386,7 @@ impl Call {
             mode: Mode::Normal,
             record: None,
             traits: self.traits,
+            part: None,
         }
     }
 }

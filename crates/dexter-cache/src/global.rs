@@ -153,7 +153,7 @@ pub fn refresh<F: Future>(call: F) -> impl Future<Output = F::Output> {
     with_mode(Mode::Refresh, call)
 }
 
-pub(crate) fn with_mode<F: Future>(mode: Mode, call: F) -> Scoped<F> {
+fn with_mode<F: Future>(mode: Mode, call: F) -> Scoped<F> {
     let mut scope = Scope::current();
     scope.mode = mode;
     scope.enter(call)

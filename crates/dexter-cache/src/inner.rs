@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::backend::memory::{Held, MemoryStore};
 use crate::background::Background;
@@ -97,6 +97,21 @@ impl Inner {
             Some(tier) if !local => tier.in_memory(key),
             _ => self.memory.get(key),
         }
+    }
+
+    /// While the backend is away all loads that it would have saved come at once: so many run at a time, and others wait,
+    /// as long as a follower would.
+    pub(crate) async fn permit_while_away(&self) -> Option<SemaphorePermit<'_>> {
+        let tier = self.tier.as_ref()?;
+        if tier.is_trusted() {
+            return None;
+        }
+        let permit = self.loads_while_away.acquire();
+        let permit = match self.loads_while_away.try_acquire() {
+            Ok(permit) => return Some(permit),
+            Err(_) => tokio::time::timeout(self.config.follow_timeout, permit).await,
+        };
+        permit.ok()?.ok()
     }
 
     #[cold]

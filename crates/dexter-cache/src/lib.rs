@@ -113,6 +113,12 @@
 //! a [`Policy`]. While a function loads, [`CacheContext`] shows it the value that is there, and lets it decide how long its
 //! result lives. A stale value never answers after it was removed, nor after its window.
 //!
+//! # Many at once
+//!
+//! [`Cache::get_or_load_many`] asks for many keys at once, and has those that are missing loaded by *one* call of the loader:
+//! one query instead of one for each row. Each key is an entry of its own all the same, with its own single flight and its own
+//! removal. [`Cache::get_many`] reads without loading. `get_issue::warm(7)` loads what will be asked for, unless it is there.
+//!
 //! # Invalidation
 //!
 //! By key ([`Cache::remove`], `get_issue::remove(7)`), by *tag* ([`Cache::invalidate_tag`]), by pattern
@@ -222,8 +228,8 @@
 //! With the feature `metrics` a task tells the `metrics` facade once a second what has come together, per prefix (labels
 //! `cache`, which [`metrics_name`](CacheBuilder) names, and `prefix`): the counters `dexter_cache_hits_total`, `_misses_total`,
 //! `_stale_total`, `_bypasses_total`, `_coalesced_total`, `_loads_total`, `_load_failures_total`, `_stored_total`,
-//! `_fenced_total`, `_unusable_total` and `_too_large_total`, which count what [`Counts`] counts; a recorder that is installed
-//! late misses none. The histogram `dexter_cache_load_duration_seconds` is told as each load ends. Per cache:
+//! `_fenced_total`, `_unusable_total`, `_too_large_total`, `_not_encoded_total` and `_follow_timeouts_total`, which count what
+//! [`Counts`] counts; a recorder that is installed late misses none. The histogram `dexter_cache_load_duration_seconds` is told as each load ends. Per cache:
 //! `dexter_cache_entries`, `_evictions_total`, `_expirations_total`, and where there is a backend
 //! `dexter_cache_breaker_open` (0 or 1) and `dexter_cache_journal_length`.
 //!
@@ -258,6 +264,7 @@ mod deferred;
 mod error;
 mod flight;
 mod get_or_load;
+mod get_or_load_many;
 mod global;
 #[cfg_attr(
     not(feature = "test-util"),

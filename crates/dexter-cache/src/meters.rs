@@ -61,11 +61,6 @@ const PER_PREFIX: &[Row] = &[
         "Loads that ended in an error or a panic.",
         |c| c.failed_loads,
     ),
-    (
-        "dexter_cache_stale_total",
-        "Calls answered with a stale value.",
-        |c| c.stale,
-    ),
     ("dexter_cache_stored_total", "Values stored.", |c| c.stored),
     (
         "dexter_cache_fenced_total",
@@ -81,6 +76,16 @@ const PER_PREFIX: &[Row] = &[
         "dexter_cache_too_large_total",
         "Values over the size limit.",
         |c| c.too_large,
+    ),
+    (
+        "dexter_cache_not_encoded_total",
+        "Values that could not be encoded.",
+        |c| c.not_encoded,
+    ),
+    (
+        "dexter_cache_follow_timeouts_total",
+        "Callers that waited too long for another one's load.",
+        |c| c.follow_timeouts,
     ),
 ];
 
@@ -155,13 +160,14 @@ impl Drop for Post {
 impl Inner {
     fn publish(&self) {
         let name = &self.config.name;
-        let stats = self.stats();
-        let health = self.health();
+        // Before the counters are read: of two who tell at once, none may hold older counts than the other has told.
         let told = &mut *self
             .meters
             .told
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let stats = self.stats();
+        let health = self.health();
         if !told.described {
             told.described = true;
             describe();

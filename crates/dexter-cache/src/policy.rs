@@ -123,8 +123,11 @@ impl Policy {
         self
     }
 
-    /// How long a `None` is remembered. For annotated functions: by hand, an `Option` is a value like others.
-    #[doc(hidden)]
+    /// How long it is remembered that there is nothing: what a load of
+    /// [`get_or_load_many`](crate::Cache::get_or_load_many) leaves out. It is looked for again at every call if this is not
+    /// said.
+    ///
+    /// In the calls for one key an `Option` is a value like others.
     pub const fn none_ttl(mut self, ttl: Ttl) -> Self {
         self.none_ttl = Some(ttl);
         self

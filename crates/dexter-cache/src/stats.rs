@@ -236,7 +236,7 @@ pub struct Counts {
     pub not_encoded: u64,
     /// Callers that waited too long for another one's load and ran their own.
     pub follow_timeouts: u64,
-    /// Calls answered with a value past its TTL, because a load failed or took too long.
+    /// Calls answered with a value past its TTL, because a load failed or took too long. They are misses, too.
     pub stale: u64,
 }
 

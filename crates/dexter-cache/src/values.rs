@@ -1,6 +1,7 @@
 //! Reading and writing values by hand: what a cached function does in one step, in two.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::When;
 use crate::backend::memory::Held;
@@ -59,7 +60,12 @@ impl Cache {
             tier.guard();
         }
         let values = match &inner.tier {
-            Some(tier) if tier.is_trusted() && !inner.is_off() => self.read_many(tier, keys).await,
+            Some(tier) if tier.is_trusted() && !inner.is_off() => {
+                let keys: Vec<&Key> = keys.iter().collect();
+                let read = self.read_many(tier, &keys, &mut tier.budget()).await;
+                let values = read.into_iter();
+                values.map(|read| read.map(|(value, _)| value)).collect()
+            }
             _ if inner.is_off() => vec![None; keys.len()],
             _ => keys
                 .iter()
@@ -77,18 +83,24 @@ impl Cache {
         Ok(values)
     }
 
-    async fn read_many<T: CacheValue>(&self, tier: &Arc<Tier>, keys: &[Key]) -> Vec<Option<T>> {
+    /// The fresh values under `keys`, and for how long each is: all that memory does not have by one command.
+    pub(crate) async fn read_many<T: CacheValue>(
+        &self,
+        tier: &Arc<Tier>,
+        keys: &[&Key],
+        budget: &mut Budget,
+    ) -> Vec<Option<(T, Duration)>> {
         let inner = &self.0;
-        tier.guard();
-        let mut values: Vec<Option<T>> = keys
-            .iter()
-            .map(|key| inner.in_memory(key, false).map(|(value, _)| value))
-            .collect();
+        let in_memory = |key: &&Key| {
+            let (value, fresh_until) = inner.in_memory(key, false)?;
+            Some((value, inner.left(fresh_until)))
+        };
+        let mut values: Vec<Option<(T, Duration)>> = keys.iter().map(in_memory).collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|at| values[*at].is_none()).collect();
         if missing.is_empty() {
             return values;
         }
-        let wanted: Vec<&Key> = missing.iter().map(|at| &keys[*at]).collect();
+        let wanted: Vec<&Key> = missing.iter().map(|at| keys[*at]).collect();
         // `None` for what a fence covers: what is there may be what is just being removed.
         let ask = |key: &&Key| {
             let asked = Asked::default();
@@ -96,7 +108,6 @@ impl Cache {
             (!inner.flights.is_covered(key)).then_some(asked)
         };
         let asked: Vec<Option<Asked>> = wanted.iter().map(ask).collect();
-        let budget = &mut tier.budget();
         let Ok((found, mut seen)) = tier.look_up_many(&wanted, budget).await else {
             return values;
         };
@@ -115,14 +126,21 @@ impl Cache {
             return values;
         }
         for ((at, found), asked) in missing.into_iter().zip(&mut read).zip(asked) {
-            let key = &keys[at];
+            let key = keys[at];
             let asked = asked.filter(|_| !inner.flights.is_covered(key));
             let Some((found, asked)) = found.take().zip(asked) else {
                 continue;
             };
             let admitted = self.admitted(tier, found, &mut seen, budget).await;
-            values[at] =
-                admitted.and_then(|found| self.open(tier, key, &asked, found, Codec::JSON)?);
+            values[at] = admitted.and_then(|found| {
+                let until = match &found {
+                    Found::Value(entry) => entry.about.times.fresh_until,
+                    _ => 0,
+                };
+                let left = Duration::from_millis(until.saturating_sub(tier.backend_ms()));
+                let value = self.open(tier, key, &asked, found, Codec::JSON)??;
+                Some((value, left))
+            });
         }
         values
     }

@@ -25,7 +25,7 @@ pub use crate::target::Invalidated;
 pub use crate::ttl::{IntoTtl, Ttl, ttl};
 pub use crate::{CacheKey, Error, Key, KeyPattern, KeyWriter, Matching};
 
-use crate::global::{Mode, with_mode};
+use crate::global::{Mode, Scope};
 use crate::target::Target;
 
 /// The key of a call.
@@ -103,7 +103,13 @@ pub fn peek<R, S: Shape<R>>(
     }
 }
 
-/// Runs a call so that its value is stored, without counting it as a look-up.
+/// Runs a call so that its value is stored, without counting it as a look-up: neither in the statistics, nor for the
+/// request that is being answered meanwhile.
 pub fn warm<F: Future>(call: F) -> impl Future<Output = F::Output> {
-    with_mode(Mode::Warm, call)
+    let scope = Scope {
+        mode: Mode::Warm,
+        record: None,
+        ..Scope::current()
+    };
+    scope.enter(call)
 }

@@ -199,12 +199,18 @@ impl Flights {
         Joined::Lead(self.begin(slot, key, type_id, tags, false))
     }
 
-    /// Begins a flight that nobody joins, and voids the earlier ones as a fence does.
-    pub(crate) fn supersede(self: &Arc<Self>, key: &Key, type_id: TypeId, tags: &TagSet) -> Turn {
+    /// Begins a flight that voids the earlier ones as a fence does. Nobody joins it if it is `exclusive`.
+    pub(crate) fn supersede(
+        self: &Arc<Self>,
+        key: &Key,
+        type_id: TypeId,
+        tags: &TagSet,
+        exclusive: bool,
+    ) -> Turn {
         let mut shard = self.shard(key);
         let slot = slot(&mut shard, key);
         slot.detach_all();
-        self.begin(slot, key, type_id, tags, true)
+        self.begin(slot, key, type_id, tags, exclusive)
     }
 
     /// Begins a flight beside the others, that nobody joins: a refresh of what others go on reading. `None` if there is

@@ -195,7 +195,7 @@ fn two_fences_over_one_key_stand_until_both_are_down() {
 fn a_refresh_voids_what_was_under_way() {
     let flights = Flights::new(Guards::default());
     let old = lead(&flights);
-    let new = flights.supersede(&key(), TYPE(), &TagSet::EMPTY);
+    let new = flights.supersede(&key(), TYPE(), &TagSet::EMPTY, true);
     assert!(old.ticket().is_fenced() && !new.ticket().is_fenced());
     let normal = lead(&flights);
     assert_ne!(

@@ -81,6 +81,21 @@ pub(super) fn with_context<F: Future>(
     LOADING.scope(chain, CONTEXT.scope(Some(context), load))
 }
 
+/// Runs a load that is one of several flights at once. It has no context: which of them would it be?
+pub(super) async fn with_flights<F: Future>(
+    flights: impl Iterator<Item = Arc<Chain>>,
+    load: F,
+) -> F::Output {
+    let load = without_context(load);
+    let within = flights.fold(Chain::current(), |outer, chain| {
+        Some(Chain::new(chain.flight, chain.key.clone(), outer, None))
+    });
+    match within {
+        Some(chain) => LOADING.scope(chain, load).await,
+        None => load.await,
+    }
+}
+
 /// Runs a load whose result is not stored: it has no context, and does not see another's.
 pub(super) fn without_context<F: Future>(load: F) -> impl Future<Output = F::Output> {
     CONTEXT.scope(None, load)

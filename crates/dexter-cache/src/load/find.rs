@@ -163,10 +163,16 @@ async fn turn<V: Clone + Send + Sync + 'static>(
     policy: &Policy,
     limits: &Limits,
 ) -> Result<Turn, Found<V>> {
-    let flights = &call.cache.0.flights;
+    let inner = &call.cache.0;
+    let flights = &inner.flights;
     let of = TypeId::of::<V>();
     if call.mode == Mode::Refresh {
-        return Ok(flights.supersede(&call.key, of, &policy.tags));
+        // Who comes meanwhile goes on with what is there. If that is nothing, they wait for this load as for any; in a
+        // backend it is the lease that they wait for.
+        let local = call.traits.local;
+        let exclusive = inner.memory_behind(local).is_none()
+            || inner.kept_in_memory(&call.key, local).is_some();
+        return Ok(flights.supersede(&call.key, of, &policy.tags, exclusive));
     }
     for _ in 0..REJOINS {
         match flights.join(&call.key, of, &policy.tags) {
@@ -252,7 +258,11 @@ impl Finding {
     fn give(self, call: &Call) {
         match self {
             Self::Fresh(fresh_until) => call.hit(call.cache.0.left(fresh_until)),
-            Self::Stale => call.answered(Answer::Stale),
+            Self::Stale => {
+                // As where its load has just failed: each look-up is a hit or a miss.
+                call.missed();
+                call.answered(Answer::Stale);
+            }
         }
     }
 }
@@ -319,6 +329,7 @@ async fn follow<V: Clone + Send + Sync + 'static>(
     }
     let patience = Instant::now() + inner.config.follow_timeout;
     let until = limits.hard().map_or(patience, |hard| hard.min(patience));
+    call.waits(true);
     let observer = ticket.observer();
     let mut wait = std::pin::pin!(ticket.wait());
     let mut waited = None;
@@ -336,6 +347,7 @@ async fn follow<V: Clone + Send + Sync + 'static>(
     if waited.is_none() {
         waited = timeout_at(until, wait).await.ok();
     }
+    call.waits(false);
     let Some(waited) = waited else {
         call.missed();
         if limits.are_over() {

@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::context::{Chain, Wishes, with_context};
 use super::fill::{Fill, Stored, held, keep, keep_in_fallback};
 use super::find::Intent;
@@ -137,23 +139,23 @@ where
             ahead: self.policy.refresh_ahead,
             patience,
             stale_patience,
+            waits: &|waits| self.call.waits(waits),
             unusable: &|| self.call.count(Event::Unusable),
         };
-        tier.acquire(&look, &mut tier.budget()).await
+        tier.acquire(&look, &mut self.call.budget(tier)).await
     }
 
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&mut self, load: impl Future<Output = R>) -> R {
-        #[cfg(feature = "metrics")]
-        let call = Arc::clone(&self.call);
-        #[cfg(feature = "metrics")]
-        let _stopwatch = crate::meters::Stopwatch::start(&call);
         let flight = self.turn().ticket().flight_id();
         let present = self.spare.as_ref().map(Spare::present);
         let chain = Chain::new(flight, self.call.key.clone(), self.outer.clone(), present);
         self.chain = Some(Arc::clone(&chain));
         let this = &*self;
         let _permit = this.permit().await;
+        // Of the load alone, not of the wait for its turn.
+        #[cfg(feature = "metrics")]
+        let _stopwatch = crate::meters::Stopwatch::start(&this.call);
         this.call.count(Event::Load);
         let mut load = pin!(with_context(chain, load));
         let Some((tier, lease)) = this.tier().zip(this.lease.as_ref()) else {
@@ -182,20 +184,12 @@ where
         .await
     }
 
-    /// While the backend is away all loads that it would have saved come at once: so many run at a time, and others wait,
-    /// as long as a follower would. One within another does not: it would wait for itself.
-    async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let inner = &self.call.cache.0;
-        let tier = inner.tier.as_ref()?;
-        if tier.is_trusted() || self.call.traits.local || self.outer.is_some() {
+    /// One load within another waits for no permit: it would wait for itself. A batch takes one for all its keys.
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        if self.call.traits.local || self.outer.is_some() || self.call.part.is_some() {
             return None;
         }
-        let permit = inner.loads_while_away.acquire();
-        let permit = match inner.loads_while_away.try_acquire() {
-            Ok(permit) => return Some(permit),
-            Err(_) => tokio::time::timeout(inner.config.follow_timeout, permit).await,
-        };
-        permit.ok()?.ok()
+        self.call.cache.0.permit_while_away().await
     }
 
     /// Ends the flight with a value, or with a `None` that is remembered: stores it in memory, or returns what has to be

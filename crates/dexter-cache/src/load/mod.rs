@@ -21,6 +21,7 @@
 //! * A fence that was raised while the load ran leaves nothing to fall back on.
 
 mod ahead;
+mod batch;
 mod context;
 mod fall;
 mod fill;
@@ -34,6 +35,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use self::ahead::refresh_ahead;
+pub(crate) use self::batch::{Batched, Stop, load_many};
 pub use self::context::CacheContext;
 use self::context::without_context;
 use self::find::{Found, find};

@@ -136,6 +136,8 @@ pub(crate) struct Look<'a, T> {
     pub(crate) patience: Duration,
     /// The same, where there is a stale value to answer with.
     pub(crate) stale_patience: Duration,
+    /// Told when this caller begins and ends to wait for somebody else's load.
+    pub(crate) waits: &'a (dyn Fn(bool) + Send + Sync),
     /// Called once for each thing found that cannot be used.
     pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
 }
@@ -253,7 +255,9 @@ impl Tier {
                     budget.0 = left;
                     let pause = poll.mul_f64(0.75 + fastrand::f64() / 2.0);
                     let pause = pause.min(patience.saturating_sub(waited));
+                    (look.waits)(true);
                     self.until_changed(look.key, &look.asked, pause).await;
+                    (look.waits)(false);
                     poll = (poll * 2).min(LONGEST_POLL);
                 }
             }

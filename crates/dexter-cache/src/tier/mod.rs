@@ -123,6 +123,17 @@ pub(crate) struct Tier {
 #[derive(Debug)]
 pub(crate) struct Budget(Duration);
 
+impl Budget {
+    /// What is left of one that was begun elsewhere.
+    pub(crate) fn of(left: Duration) -> Self {
+        Self(left)
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.0
+    }
+}
+
 impl Tier {
     pub(crate) fn new(
         backend: Arc<dyn CacheBackend>,
