@@ -4,6 +4,7 @@
 //! while it runs, or stop one that is there, and watch the log: one line a change.
 
 use std::env;
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use dexter_cache::{Cache, cached};
@@ -16,7 +17,10 @@ async fn report(day: u32) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), dexter_cache::Error> {
-    tracing_subscriber::fmt().without_time().init();
+    tracing_subscriber::fmt()
+        .without_time()
+        .with_ansi(std::io::stdout().is_terminal())
+        .init();
     let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:1/0".to_owned());
 
     // No error: the address is sound, and the server may come later.

@@ -1,18 +1,15 @@
 //! What the library does, in one run: `cargo run -p examples --example quickstart`.
 //!
-//! Needs nothing but this machine: the cache is in memory, and the backend that fails half-way is a few lines below.
+//! Needs nothing but this machine: the cache is in memory, and the shared backend that hangs half-way is the one that
+//! the feature `test-util` has for tests.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use dexter_cache::backend::{
-    CacheBackend, Capabilities, KeyFilter, MemoryBackend, Pong, SetOutcome, When,
-};
-use dexter_cache::{Cache, Error, ErrorKind, KeyPattern, bypass, cached, invalidates};
+use dexter_cache::test_util::{Fault, FaultyBackend};
+use dexter_cache::{Cache, Error, bypass, cached, invalidates};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,199 +18,193 @@ struct Issue {
     title: String,
 }
 
-/// How often the origin was asked.
-static LOADS: AtomicU32 = AtomicU32::new(0);
+/// How often the function below has run.
+static RUNS: AtomicU32 = AtomicU32::new(0);
 
-/// The origin: some slow API. One attribute gives it a cache; the key is `get_issue:id=7`.
+/// One attribute gives it a cache; the key is `get_issue:id=7`. The origin is some slow API.
 #[cached(ttl = "1m", prefix = "get_issue")]
 async fn get_issue(id: u64) -> Result<Arc<Issue>, String> {
-    LOADS.fetch_add(1, Ordering::SeqCst);
+    RUNS.fetch_add(1, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(40)).await;
-    Ok(Arc::new(Issue {
-        id,
-        title: "login fails".into(),
-    }))
+    let title = "login fails".into();
+    Ok(Arc::new(Issue { id, title }))
 }
 
-/// The last issue that was closed at the origin.
-static CLOSED: AtomicU64 = AtomicU64::new(0);
-
-/// A write to it: afterwards nobody gets the issue as it was.
+/// A write: afterwards nobody gets the issue as it was.
 #[invalidates(get_issue(id))]
 async fn close_issue(id: u64) -> Result<(), String> {
-    CLOSED.store(id, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    println!("  (issue {id} is closed at the origin)");
     Ok(())
 }
+
+const INTRO: &str = r#"
+    #[cached(ttl = "1m", prefix = "get_issue")]
+    async fn get_issue(id: u64) -> Result<Arc<Issue>, String> { /* 40 ms */ }
+
+    #[invalidates(get_issue(id))]
+    async fn close_issue(id: u64) -> Result<(), String> { /* … */ }
+"#;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("{INTRO}");
+    println!(
+        "  {:34}{:8}{:>4} {:>9}   because",
+        "call", "X-Cache", "runs", "took"
+    );
+
     let cache = Cache::memory();
     cache.install()?;
+    in_memory(&Show(&cache)).await;
 
-    head("In memory");
-    let show = Show(&cache);
-    show.step("the first call", get_issue(7)).await;
-    show.step("the same again", get_issue(7)).await;
-    show.step("past the cache", bypass(get_issue(7))).await;
-    show.step("a write: close the issue", close_issue(7)).await;
-    show.step("read after the write", get_issue(7)).await;
-    show.step("1000 callers of a new key at once", stampede(8))
-        .await;
-    show.step("the same 1000 again", stampede(8)).await;
-
-    // A cache of its own for one future, as tests use it, on a backend that can be switched off.
-    let backend = Switch::new();
+    // A cache of its own for one future, as tests use it, over a backend that several processes could share.
+    let backend = FaultyBackend::new();
     let cache = Cache::builder().backend(backend.clone()).build().await?;
-    cache.scope(outage(&cache, &backend)).await?;
+    cache.scope(outage(&Show(&cache), &backend)).await?;
     cache.close().await;
 
     println!(
-        "\nNext: examples/README.md, and a real service: cargo run -p examples --example issues_api"
+        "\nNext: examples/README.md, one file a concept. A whole service, on axum and SQLite:"
     );
+    println!("    cargo run -p examples --example issues_api");
     Ok(())
 }
 
-async fn outage(cache: &Cache, backend: &Switch) -> Result<(), Error> {
-    head("A backend, shared by processes");
-    let show = Show(cache);
-    show.step("issue 1: load and store", get_issue(1)).await;
-    show.step("issue 2: load and store", get_issue(2)).await;
-    show.step("issue 1: from the backend", get_issue(1)).await;
-
-    head("The backend fails: no caller gets an error");
-    // What was loaded is stored behind the answer; the switch waits for it.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    backend.off.store(true, Ordering::SeqCst);
-    show.step("issue 1: loaded, kept in memory", get_issue(1))
+async fn in_memory(show: &Show<'_>) {
+    head("In this process's memory");
+    show.step("get_issue(7)", get_issue(7), "nothing is cached yet")
         .await;
-    show.step("issue 1: from memory", get_issue(1)).await;
-    let removed = get_issue::remove(1).await?;
-    println!(
-        "  {:38}{:?}: told to the backend when it is back",
-        "issue 1: removed", removed.reach
-    );
+    show.step("get_issue(7)", get_issue(7), "a look-up in memory")
+        .await;
+    let past = bypass(get_issue(7));
+    show.step("bypass(get_issue(7))", past, "over HTTP: ?no_cache=true")
+        .await;
+    show.step(
+        "close_issue(7)",
+        close_issue(7),
+        "removes what it makes untrue",
+    )
+    .await;
+    show.step(
+        "get_issue(7)",
+        get_issue(7),
+        "so this one sees the issue closed",
+    )
+    .await;
+    let crowd = crowd(8);
+    show.step(
+        "1000 x get_issue(8) at once",
+        crowd,
+        "one runs it, 999 wait for that one",
+    )
+    .await;
+}
 
-    head("The backend is back, with what it held before");
-    backend.off.store(false, Ordering::SeqCst);
-    let began = Instant::now();
-    while !cache.health().is_whole() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+async fn outage(show: &Show<'_>, backend: &FaultyBackend) -> Result<(), Error> {
+    head("In a backend that processes share, such as Redis");
+    show.step("get_issue(1)", get_issue(1), "loaded, and stored there")
+        .await;
+    show.step("get_issue(2)", get_issue(2), "this one, too")
+        .await;
+    // What is loaded is stored behind the answer.
+    while get_issue::peek(1).await?.is_none() || get_issue::peek(2).await?.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    println!(
-        "  {:38}{:>6} ms",
-        "connected again by itself",
-        began.elapsed().as_millis()
-    );
-    show.step("issue 1: the old value is gone", get_issue(1))
+    show.step("get_issue(1)", get_issue(1), "read from there")
         .await;
-    show.step("issue 2: still there", get_issue(2)).await;
+
+    head("It hangs: no caller gets an error");
+    backend.inject(Fault::Hang);
+    show.step(
+        "get_issue(1)",
+        get_issue(1),
+        "waits 250 ms for it, then runs",
+    )
+    .await;
+    show.step("get_issue(1)", get_issue(1), "memory has taken over")
+        .await;
+    show.step("get_issue(3)", get_issue(3), "the backend is asked no more")
+        .await;
+    let began = Instant::now();
+    let removed = get_issue::remove(1).await?;
+    row(
+        "get_issue::remove(1)",
+        "",
+        0,
+        began.elapsed(),
+        &format!("{:?}: acts here, and there later", removed.reach),
+    );
+
+    head("It is back, with all that it held before");
+    let began = Instant::now();
+    backend.heal();
+    while !show.0.health().is_whole() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    row(
+        "(nobody calls)",
+        "",
+        0,
+        began.elapsed(),
+        "found by a ping; removals are replayed",
+    );
+    show.step(
+        "get_issue(1)",
+        get_issue(1),
+        "removed: the old value stays away",
+    )
+    .await;
+    show.step("get_issue(2)", get_issue(2), "not removed: still there")
+        .await;
     Ok(())
 }
 
 /// A thousand tasks ask for one issue at the same moment.
-async fn stampede(id: u64) -> Result<(), String> {
-    let scope = |_| tokio::spawn(get_issue(id));
-    for caller in (0..1000).map(scope).collect::<Vec<_>>() {
+async fn crowd(id: u64) -> Result<(), String> {
+    let call = |_| tokio::spawn(get_issue(id));
+    for caller in (0..1000).map(call).collect::<Vec<_>>() {
         caller.await.map_err(|error| error.to_string())??;
     }
     Ok(())
 }
 
-fn head(title: &str) {
-    println!("\n{title}");
-    println!("  {:38}{:14}{:>6} {:>9}", "", "X-Cache", "loads", "time");
-}
-
-/// Prints one line a step, from the counters of a cache.
+/// Tells what the cache did for each step.
 struct Show<'a>(&'a Cache);
 
 impl Show<'_> {
-    async fn step<T>(&self, what: &str, step: impl Future<Output = Result<T, String>>) {
-        let (before, loads) = (self.0.stats().total, LOADS.load(Ordering::SeqCst));
+    async fn step<T, E>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, E>>,
+        because: &str,
+    ) {
+        let before = self.0.stats().total;
+        let runs = RUNS.load(Ordering::SeqCst);
         let began = Instant::now();
-        let outcome = step.await;
+        let outcome = call.await;
         let took = began.elapsed();
+        let runs = RUNS.load(Ordering::SeqCst) - runs;
         let after = self.0.stats().total;
-        let loads = LOADS.load(Ordering::SeqCst) - loads;
-
         let verdict = match () {
             () if outcome.is_err() => "ERROR",
             () if after.misses > before.misses => "MISS",
             () if after.bypasses > before.bypasses => "BYPASS",
             () if after.hits > before.hits => "HIT",
-            () => "-",
+            () => "",
         };
-        println!(
-            "  {what:38}{verdict:14}{loads:>6} {:>6.1} ms",
-            took.as_secs_f64() * 1000.0
-        );
+        row(what, verdict, runs, took, because);
     }
 }
 
-/// A backend in memory that can be switched off; what it holds stays, as in a server that cannot be reached.
-#[derive(Debug, Clone)]
-struct Switch {
-    inner: MemoryBackend,
-    off: Arc<AtomicBool>,
+fn head(title: &str) {
+    println!("\n{title}");
 }
 
-impl Switch {
-    fn new() -> Self {
-        Self {
-            inner: MemoryBackend::new(10_000),
-            off: Arc::default(),
-        }
-    }
-
-    fn reach(&self) -> Result<&MemoryBackend, Error> {
-        if self.off.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Unavailable, "switched off"));
-        }
-        Ok(&self.inner)
-    }
-}
-
-#[async_trait]
-impl CacheBackend for Switch {
-    fn name(&self) -> &'static str {
-        "switch"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::all()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        self.reach()?.get(key).await
-    }
-
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
-        self.reach()?.get_many(keys).await
-    }
-
-    async fn set(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-        when: When<'_>,
-    ) -> Result<SetOutcome, Error> {
-        self.reach()?.set(key, value, ttl, when).await
-    }
-
-    async fn remove(&self, keys: &[&str]) -> Result<u64, Error> {
-        self.reach()?.remove(keys).await
-    }
-
-    async fn remove_matching(
-        &self,
-        pattern: &KeyPattern,
-        filter: KeyFilter<'_>,
-    ) -> Result<u64, Error> {
-        self.reach()?.remove_matching(pattern, filter).await
-    }
-
-    async fn ping(&self) -> Result<Pong, Error> {
-        self.reach()?.ping().await
-    }
+fn row(what: &str, verdict: &str, runs: u32, took: Duration, because: &str) {
+    let took = match took.as_micros() {
+        micros @ 0..1000 => format!("{micros} µs"),
+        micros => format!("{} ms", micros / 1000),
+    };
+    println!("  {what:34}{verdict:8}{runs:>4} {took:>9}   {because}");
 }

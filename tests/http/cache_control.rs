@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Path;
 use axum::http::{Method, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
 use dexter_cache::cached;
@@ -33,6 +33,17 @@ async fn composed(Path(id): Path<u64>) -> Json<u64> {
     Json(short(id).await + long(id).await)
 }
 
+/// Not annotated, but made of one that is.
+async fn page(Path(id): Path<u64>) -> Result<Html<String>, StatusCode> {
+    let Json(value) = handler(Path(id)).await?;
+    Ok(Html(format!("<p>{value}, as you, Ada, have asked for")))
+}
+
+async fn mixed(Path(id): Path<u64>) -> Result<Json<u64>, StatusCode> {
+    let Json(value) = handler(Path(id)).await?;
+    Ok(Json(value + short(id).await))
+}
+
 async fn both(Path(id): Path<u64>) -> String {
     (long(id).await + short(id).await).to_string()
 }
@@ -43,6 +54,8 @@ fn client() -> Client {
         Router::new()
             .route("/handler/{id}", get(handler))
             .route("/composed/{id}", get(composed))
+            .route("/page/{id}", get(page))
+            .route("/mixed/{id}", get(mixed))
             .route("/silent/{id}", get(both))
             .route("/asking/{id}", get(both).layer(asking.clone()))
             .route(
@@ -128,6 +141,19 @@ async fn the_entry_of_the_handler_decides() {
     assert!(miss.max_age() > 3_600, "{miss:?}");
     let hit = client.get("/composed/1").await;
     assert!(hit.max_age() <= miss.max_age(), "{hit:?} after {miss:?}");
+}
+
+#[tokio::test]
+async fn what_is_made_of_an_annotated_handler_is_not_its_answer() {
+    let client = client();
+    for uri in ["/page/1", "/mixed/1"] {
+        for _ in 0..2 {
+            let answer = client.get(uri).await;
+            assert!(answer.x_cache().is_some(), "{uri}: {answer:?}");
+            assert_eq!(answer.cache_control(), None, "{uri}: {answer:?}");
+        }
+    }
+    assert!(client.get("/handler/1").await.max_age() > 0);
 }
 
 #[tokio::test]

@@ -123,6 +123,10 @@ impl Cache {
     ///
     /// As for [`remove`](Self::remove).
     ///
+    /// # Cancel safety
+    ///
+    /// As for [`remove`](Self::remove).
+    ///
     /// # Cost
     ///
     /// One command for every 500 keys.
@@ -199,6 +203,10 @@ impl Cache {
     ///
     /// As for [`remove`](Self::remove).
     ///
+    /// # Cancel safety
+    ///
+    /// As for [`remove`](Self::remove).
+    ///
     /// # Cost
     ///
     /// One command for every 500 tags.
@@ -221,6 +229,10 @@ impl Cache {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) as for [`invalidate`](Self::invalidate), where there is no
     /// namespace.
     ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it goes on although the caller is dropped.
+    ///
     /// # Cost
     ///
     /// With a namespace one command, without one a sweep of the whole database.
@@ -232,6 +244,10 @@ impl Cache {
     /// backend that needs a namespace; without one, [`Clear::Expire`] removes all the same.
     ///
     /// # Errors
+    ///
+    /// As for [`clear`](Self::clear).
+    ///
+    /// # Cancel safety
     ///
     /// As for [`clear`](Self::clear).
     ///
@@ -284,6 +300,11 @@ impl Cache {
     ///
     /// Returns `true` if all was done. `false` means that work was cut off or that the journal still held removals:
     /// other processes may see what they would have removed, until its TTL ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Where it is dropped, cached functions simply run, and the connection to the backend stays until it is called again
+    /// or the last handle is dropped.
     pub async fn close(&self) -> bool {
         let inner = &self.0;
         inner.off.store(true, Ordering::Relaxed);

@@ -49,6 +49,29 @@
 //! # }
 //! ```
 //!
+//! # Setting up
+//!
+//! ```no_run
+//! # use dexter_cache::Cache;
+//! # async fn set_up() -> Result<(), dexter_cache::Error> {
+//! let cache = Cache::builder()
+//!     .redis("redis://localhost:6379/0")
+//!     .namespace("issues") //      stands in front of each key in Redis
+//!     .memory_capacity(50_000) //  entries in memory, while Redis is away
+//!     .build()
+//!     .await?; //                  a Redis that is away is no error
+//! cache.install()?;
+//! // … serve …
+//! cache.close().await; //          what the last calls stored and removed reaches Redis
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Cache::from_env`] reads the address from `REDIS_URL`, and [`CacheBuilder::from_env`] takes options to it. Services that
+//! share a Redis take a namespace each. [`Cache::stats`] counts hits, misses and loads per prefix; [`Cache::health`] says
+//! whether Redis is in use. A function may name a cache of its own (`cache = self.cache`), and a future may run under one
+//! ([`Cache::scope`]); only where neither is, the installed one is used, and without any the function simply runs.
+//!
 //! # What a call does
 //!
 //! 1. The key is built from the arguments, on the stack.
@@ -236,7 +259,32 @@
 //! # HTTP
 //!
 //! With the feature `http`, [`CacheContextLayer`](http::CacheContextLayer) gives responses `X-Cache: HIT|MISS|BYPASS` and
-//! `Cache-Control: max-age=…`, and lets `?no_cache=true` go round the cache.
+//! `Cache-Control: max-age=…`, and lets `?no_cache=true` go round the cache. With `axum` a handler may be annotated itself:
+//!
+#![cfg_attr(all(feature = "macros", feature = "axum"), doc = "```")]
+#![cfg_attr(not(all(feature = "macros", feature = "axum")), doc = "```ignore")]
+//! use axum::{Json, Router, extract::{Path, State}, http::StatusCode, routing::get};
+//! use dexter_cache::{cached, http::CacheContextLayer};
+//!
+//! # #[derive(Clone)] struct Db;
+//! # impl Db { async fn title(&self, _: u64) -> Result<String, StatusCode> { Ok(String::new()) } }
+//! #[cached(ttl = "1m", prefix = "title", skip(db))] // title:id=7
+//! async fn title(State(db): State<Db>, Path(id): Path<u64>) -> Result<Json<String>, StatusCode> {
+//!     db.title(id).await.map(Json)
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/issues/{id}/title", get(title))
+//!     .layer(CacheContextLayer::new())
+//!     .with_state(Db);
+//! # drop(app);
+//! ```
+//!
+//! # In tests
+//!
+//! `Cache::memory().scope(async { … }).await` gives a test a cache of its own, whatever others run beside it. The feature
+//! `test-util` has a clock to set and backends that fail, hang and lose on command: what a service does while Redis is away
+//! is tried in five lines.
 //!
 //! # Features
 //!

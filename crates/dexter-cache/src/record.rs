@@ -16,7 +16,7 @@ pub(crate) struct CallRecord {
     bypasses: AtomicU32,
     /// The shortest life left among the entries that were read or filled.
     min_remaining_ms: AtomicU64,
-    /// The same among annotated handlers only.
+    /// The same among annotated handlers only, and only while no other call has come after them.
     handler_remaining_ms: AtomicU64,
     /// The route wants `Cache-Control` although its handler is not annotated.
     asked: AtomicBool,
@@ -85,11 +85,12 @@ impl CallRecord {
 
     /// For how long a client may keep the answer; `None` where nothing says so.
     ///
-    /// An annotated handler's own entry is the answer, so its life decides. Where the route asked instead, the answer
-    /// is made of all the entries that were used, and the first of them to expire decides.
-    pub(crate) fn max_age(&self) -> Option<Duration> {
+    /// An annotated handler's own entry is the answer, so its life decides, if `json` says that the answer may be what
+    /// it returned. Where the route asked instead, the answer is made of all the entries that were used, and the first
+    /// of them to expire decides.
+    pub(crate) fn max_age(&self, json: bool) -> Option<Duration> {
         let handler = self.handler_remaining_ms.load(Ordering::Relaxed);
-        let of = if handler != NONE {
+        let of = if handler != NONE && json {
             handler
         } else if self.asked.load(Ordering::Relaxed) {
             self.min_remaining_ms.load(Ordering::Relaxed)
@@ -106,6 +107,10 @@ impl CallRecord {
         self.min_remaining_ms.fetch_min(ms, Ordering::Relaxed);
         if handler {
             self.handler_remaining_ms.fetch_min(ms, Ordering::Relaxed);
+        } else {
+            // A handler's own call ends after those that it makes. One that others come after was made by a handler that
+            // is not annotated, and what that made of it is not known.
+            self.handler_remaining_ms.store(NONE, Ordering::Relaxed);
         }
     }
 }
@@ -133,20 +138,34 @@ mod tests {
         let record = CallRecord::new();
         record.miss(MINUTE, false);
         assert_eq!(
-            record.max_age(),
+            record.max_age(true),
             None,
             "nobody asked and no handler is annotated"
         );
         record.ask_cache_control();
-        assert_eq!(record.max_age(), Some(MINUTE));
+        assert_eq!(record.max_age(true), Some(MINUTE));
         record.miss(5 * MINUTE, true);
-        assert_eq!(record.max_age(), Some(5 * MINUTE));
+        assert_eq!(record.max_age(true), Some(5 * MINUTE));
+        assert_eq!(
+            record.max_age(false),
+            Some(MINUTE),
+            "the answer is not what the handler returned"
+        );
+    }
+
+    #[test]
+    fn a_handler_that_others_come_after_decides_nothing() {
+        let record = CallRecord::new();
+        record.hit(MINUTE, true);
+        assert_eq!(record.max_age(true), Some(MINUTE));
+        record.hit(MINUTE, false);
+        assert_eq!(record.max_age(true), None);
     }
 
     #[test]
     fn an_endless_life_is_not_taken_for_none() {
         let record = CallRecord::new();
         record.hit(Duration::MAX, true);
-        assert!(record.max_age().is_some());
+        assert!(record.max_age(true).is_some());
     }
 }

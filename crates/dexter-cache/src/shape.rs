@@ -88,7 +88,8 @@ impl<V> std::fmt::Debug for Codec<V> {
     message = "`{Self}` cannot be cached: it has to be `Serialize + DeserializeOwned + Clone + Send + Sync + 'static`",
     label = "this is what would be stored",
     note = "write `#[derive(Clone, serde::Serialize, serde::Deserialize)]` on the type",
-    note = "or write `#[cached(local, ..)]`: then it stays in this process and needs only `Clone + Send + Sync + 'static`"
+    note = "or write `#[cached(local, ..)]`: then it stays in this process and needs only `Clone + Send + Sync + 'static`",
+    note = "a handler returns `Json<T>` or `Result<Json<T>, E>`: for another response annotate the function that it gets its data from"
 )]
 pub trait CacheValue: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
 

@@ -29,6 +29,7 @@ mod routes;
 
 use std::env;
 use std::error::Error;
+use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -39,7 +40,9 @@ use crate::db::Db;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().init();
+    tracing_subscriber::fmt()
+        .with_ansi(std::io::stdout().is_terminal())
+        .init();
 
     let port: u16 = match env::var("PORT") {
         Ok(port) => port

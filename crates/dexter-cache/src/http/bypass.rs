@@ -13,6 +13,10 @@ const PARAMETER: &[u8] = b"no_cache";
 /// By default anyone may. That is right for a service behind a gateway; on an open network each such request costs a
 /// load, so a public service lets only those pass whom it knows.
 ///
+/// `no_cache=1` asks as well; any other value asks for nothing. The parameter stays in the request, so an extractor that
+/// denies unknown fields has to know it. Removals are not bypassed: a writer under `#[invalidates]` removes what it makes
+/// untrue, whatever its request asks for.
+///
 /// # Examples
 ///
 /// ```

@@ -16,6 +16,10 @@
 //! gives none: what it makes of them is not known here. A route asks for it by [`CacheContextLayer::cache_control`];
 //! then the entry that expires first decides.
 //!
+//! An annotated handler is known by the `Json` that it returns: the response is JSON, and no other annotated call comes
+//! after it. One that calls an annotated *handler*, and makes JSON of its own out of that alone, is taken for it: let
+//! both call an annotated function instead. One that returns text or HTML is not known; its route asks.
+//!
 //! | in the request or the handler's response | effect |
 //! |---|---|
 //! | `Authorization` or `Cookie` in the request | `private, max-age=…` |
@@ -26,10 +30,17 @@
 //!
 //! A handler whose answer depends on a request header has to say so with `Vary`, as it would without a cache.
 //!
+//! Where a Redis is away, or an answer is stale or could not be stored, `max-age` is as short as the entry's life is: the
+//! fallback's, or 0. With `DEXTER_CACHE=off`, and where no cache is installed, responses are untouched.
+//!
 //! # Handlers of axum
 //!
 //! With the feature `axum` a handler may be annotated itself. Its `Json` is the cached value; what its extractors take
-//! out of the request is in the key, except what `skip` names, such as the state.
+//! out of the request is in the key, except what `skip` names, such as the state. Extractors are taken apart in the
+//! signature, and what comes out of one that you have written derives [`CacheKey`](trait@crate::CacheKey).
+//!
+//! **What decides about the answer has to be in the key.** A handler that answers each user differently, and `skip`s the
+//! user, answers everybody with what the first one got.
 //!
 #![cfg_attr(all(feature = "macros", feature = "axum"), doc = "```")]
 #![cfg_attr(not(all(feature = "macros", feature = "axum")), doc = "```ignore")]

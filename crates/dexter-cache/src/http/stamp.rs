@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    SET_COOKIE,
 };
 use http::{Method, StatusCode};
 
@@ -65,10 +66,21 @@ impl Stamp {
             return None;
         }
         // `as_secs` rounds down: a client's copy is never older than the entry would have become.
-        let seconds = self.record.max_age()?.as_secs().min(MAX_AGE);
+        let seconds = self
+            .record
+            .max_age(is_json(headers))?
+            .as_secs()
+            .min(MAX_AGE);
         let private = if self.private { "private, " } else { "" };
         HeaderValue::try_from(format!("{private}max-age={seconds}")).ok()
     }
+}
+
+/// Whether this is what `axum::Json` answers with. A page that was made of it is not.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
 }
 
 #[cfg(test)]
@@ -191,6 +203,21 @@ mod tests {
                 ..PLAIN
             },
             Case {
+                name: "a page that was made of a handler's answer",
+                response: &[("content-type", "text/html; charset=utf-8")],
+                cache_control: None,
+                ..PLAIN
+            },
+            Case {
+                name: "an answer that was made of a handler's and another",
+                calls: |record| {
+                    record.hit(Duration::from_secs(60), true);
+                    record.hit(Duration::from_secs(60), false);
+                },
+                cache_control: None,
+                ..PLAIN
+            },
+            Case {
                 name: "bypass",
                 calls: CallRecord::bypass,
                 x_cache: Some("BYPASS"),
@@ -309,6 +336,13 @@ mod tests {
                 private: case.private,
             };
             let mut headers = HeaderMap::new();
+            if !case
+                .response
+                .iter()
+                .any(|(name, _)| *name == "content-type")
+            {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
             for (name, value) in case.response {
                 headers.append(*name, HeaderValue::from_static(value));
             }

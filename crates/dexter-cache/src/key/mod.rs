@@ -69,7 +69,7 @@ pub use writer::KeyWriter;
     message = "`{Self}` cannot be a part of a cache key",
     label = "not a key part",
     note = "put `#[derive(CacheKey)]` on the type, or leave the argument out of the key with `skip(...)`",
-    note = "a type of another crate: pass a `BTreeMap` or its text, or name what counts with `key(name = ...)`; on a field write `#[cache_key(skip)]`"
+    note = "a type of another crate: take it apart in the signature (`Path(id): Path<u64>`), pass a `BTreeMap` or its text, or name what counts with `key(name = ...)`; on a field write `#[cache_key(skip)]`"
 )]
 pub trait CacheKey {
     /// Writes the value.
