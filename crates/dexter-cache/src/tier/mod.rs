@@ -41,6 +41,7 @@ pub(crate) use self::lease::{Acquired, Intent, Lease, Look, Sight};
 use self::operations::Operations;
 use self::server::Server;
 pub(crate) use self::settle::CutOff;
+pub(crate) use self::sweep::RESERVED;
 use self::sweep::Sweeps;
 use self::tokens::Tokens;
 pub(crate) use self::tokens::{Labels, Seen};
