@@ -215,3 +215,30 @@ async fn an_inner_scope_hides_the_outer_one() {
     assert_eq!(loads.0.get(), 2);
     assert_eq!(outer.stats().total.hits, 1);
 }
+
+#[tokio::test]
+async fn a_namespace_is_a_word_that_no_pattern_and_no_key_of_the_library_means() {
+    for namespace in [
+        "",
+        "a:b",
+        "a*",
+        "a?",
+        "[a]",
+        "a\\",
+        "^a",
+        "{a}",
+        "a b",
+        "a\n",
+        "dexter-cache",
+    ] {
+        let built = Cache::builder().namespace(namespace).build().await;
+        let error = built.expect_err(namespace);
+        assert_eq!(error.kind(), dexter_cache::ErrorKind::Config, "{namespace}");
+    }
+    for namespace in ["dexter", "dexter-cache-2", "a%b", "ü"] {
+        assert!(
+            Cache::builder().namespace(namespace).build().await.is_ok(),
+            "{namespace}"
+        );
+    }
+}

@@ -18,7 +18,7 @@ use crate::guard::Guards;
 use crate::inner::{Config, Inner};
 use crate::stats::Counters;
 use crate::telemetry::TARGET;
-use crate::tier::{Tier, TierConfig};
+use crate::tier::{RESERVED, Tier, TierConfig};
 
 const DEFAULT_CAPACITY: usize = 100_000;
 /// Namespaces hold none of these: they would act as a separator or in a pattern.
@@ -360,10 +360,10 @@ impl CacheBuilder {
         if let Some(namespace) = &self.namespace {
             let bad =
                 |c: char| NOT_IN_NAMESPACE.contains(&c) || c.is_control() || c.is_whitespace();
-            if namespace.is_empty() || namespace.contains(bad) {
+            if namespace.is_empty() || namespace.contains(bad) || namespace == RESERVED {
                 return refuse(
                     "a namespace is one word without `:`, white space and the pattern characters `* ? [ ] \\ ^ { }`, \
-                     such as `dexter`",
+                     such as `dexter`; `dexter-cache` is the library's own",
                 );
             }
         }

@@ -50,7 +50,8 @@ impl Key {
 
     /// Takes a text as it is, such as `session:1`. Only the limit on the length applies.
     ///
-    /// Nothing is encoded: that two different things never get the same text is up to the caller.
+    /// Nothing is encoded: that two different things never get the same text is up to the caller. What begins with
+    /// `dexter-cache:` is the library's own.
     pub fn raw(text: impl AsRef<str>) -> Self {
         let mut key = Self::empty();
         key.push(text.as_ref().as_bytes());

@@ -43,6 +43,7 @@ use self::operations::Operations;
 use self::removal::is_refusal;
 use self::server::Server;
 pub(crate) use self::settle::CutOff;
+pub(crate) use self::sweep::RESERVED;
 use self::sweep::Sweeps;
 use self::tokens::Tokens;
 pub(crate) use self::tokens::{Labels, Seen};

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pattern::KeyPattern;
 
 /// Below this prefix lies what the tier itself keeps beside values: no pattern removes it.
-pub(super) const RESERVED: &str = "dexter-cache";
+pub(crate) const RESERVED: &str = "dexter-cache";
 /// From this many waiting patterns on, further ones are swept by their prefix.
 const CROWDED: usize = 32;
 /// How long a sweep waits for the one before it.
