@@ -10,6 +10,7 @@ mod flights;
 mod labelled;
 mod none;
 mod origin;
+mod scars;
 mod shared;
 mod stale;
 mod tags;
