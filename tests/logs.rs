@@ -90,7 +90,7 @@ impl<'de> serde::Deserialize<'de> for Unwritable {
 
 // The only test of its binary: whether an event is of interest is remembered for all threads.
 #[tokio::test]
-async fn one_line_for_each_change_of_state_and_no_secret_in_any() {
+async fn scar_6_one_line_for_each_change_of_state_and_no_secret_in_any() {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)

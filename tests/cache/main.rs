@@ -11,6 +11,7 @@ mod flights;
 mod labelled;
 mod none;
 mod origin;
+mod scars;
 mod shared;
 mod stale;
 mod tags;

@@ -448,7 +448,7 @@ async fn in_an_outage_memory_holds_a_value_for_the_fallback_ttl_altogether() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_backend_is_away_so_many_loads_run_at_a_time() {
+async fn scar_20_while_the_backend_is_away_so_many_loads_run_at_a_time() {
     let clock = TestClock::tokio();
     let backend = FaultyBackend::wrapping(MemoryBackend::with_clock(100, &clock));
     backend.inject(Fault::Fail(ErrorKind::Unavailable));

@@ -33,7 +33,7 @@ fn is_noticed(off: Off) {
         panic!("without {off:?} nothing is found in {totals}");
     };
     let violations = run(seed, Some(off), false).violations;
-    println!("without {off:?}: seed {seed}: {violations:?}");
+    println!("without {off:?}: seed {seed}: {violations:?}\n{totals}");
 }
 
 #[test]

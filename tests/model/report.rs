@@ -46,6 +46,8 @@ pub(crate) struct Totals {
     pub(crate) met_a_load: u64,
     pub(crate) journaled: u64,
     pub(crate) faults: [u64; FAULTS.len()],
+    /// Faults that came while loads, removals of several keys, or writes and removals of one were under way.
+    pub(crate) struck_upon: [u64; 3],
 }
 
 impl AddAssign for Totals {
@@ -60,6 +62,9 @@ impl AddAssign for Totals {
         self.met_a_load += other.met_a_load;
         self.journaled += other.journaled;
         for (own, more) in self.faults.iter_mut().zip(other.faults) {
+            *own += more;
+        }
+        for (own, more) in self.struck_upon.iter_mut().zip(other.struck_upon) {
             *own += more;
         }
     }
@@ -84,6 +89,11 @@ impl fmt::Display for Totals {
         for (kind, count) in FAULTS.iter().zip(self.faults) {
             write!(f, " {kind:?} {count}")?;
         }
-        Ok(())
+        let [loads, sweeps, writes] = self.struck_upon;
+        let all: u64 = self.faults.iter().sum();
+        write!(
+            f,
+            "; of all {all}, {loads} while a load was under way, {sweeps} a sweep or a clear, {writes} a write"
+        )
     }
 }

@@ -42,11 +42,18 @@ pub(crate) struct Plan {
     latency: Duration,
     scan_step: usize,
     faults: usize,
-    pub(crate) tagged: bool,
+    pub(crate) tagging: Option<Tagging>,
     tiered: bool,
     /// The server tells of changes.
     tells: bool,
     pub(crate) stale: Option<Stale>,
+}
+
+/// Who says which tag a value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tagging {
+    Call,
+    Load,
 }
 
 /// How keys are kept past their time, in seeds where some are.
@@ -80,7 +87,7 @@ impl Plan {
             latency: Duration::from_micros([300, 3_000, 12_000][rng.usize(..3)]),
             scan_step: rng.usize(1..=4),
             faults: [0, 1, 1, 2, 3, 4][rng.usize(..6)],
-            tagged: rng.bool(),
+            tagging: [None, None, Some(Tagging::Call), Some(Tagging::Load)][rng.usize(..4)],
             tiered: rng.bool(),
             tells: rng.u8(..6) != 0,
             stale: None,
@@ -113,6 +120,9 @@ pub(crate) async fn run(seed: u64, off: Option<Off>, trace: bool) -> Outcome {
     let mut rng = Rng::with_seed(seed ^ 0xD0E5_7E12);
     let plan = Arc::new(Plan::draw(&mut rng, seed % 2 == 1));
     let world = World::new(KEYS, plan.processes, plan.fallback_ttl, plan.tiered, trace);
+    if plan.tells {
+        world.changes_are_told();
+    }
     if plan.stale.is_some_and(|stale| stale.asked) {
         world.all_ask();
     }
@@ -151,6 +161,7 @@ pub(crate) async fn run(seed: u64, off: Option<Off>, trace: bool) -> Outcome {
     }
     server.heal();
     settle(&world, &caches).await;
+    world.all_is_done();
     read_everything(&world, &caches, plan.capacity).await;
     for (process, cache) in caches.iter().enumerate() {
         if !cache.close().await {
@@ -201,7 +212,14 @@ async fn misfortune(plan: &Plan, world: &World, server: &SimServer, rng: &mut Rn
     for _ in 0..plan.faults {
         sleep(Duration::from_millis(rng.u64(..1_200))).await;
         let mut process = rng.usize(..plan.processes);
-        let upon = [None, Some(Sent::Set), Some(Sent::Remove), Some(Sent::Scan)][rng.usize(..4)];
+        let upon = match rng.u8(..10) {
+            0 => Some(Sent::Lease),
+            1 => Some(Sent::Fill),
+            2 | 3 => Some(Sent::Set),
+            4 | 5 => Some(Sent::Scan),
+            6 | 7 => Some(Sent::Remove),
+            _ => None,
+        };
         if let Some(kind) = upon {
             // While just that is under way.
             let sent = timeout(Duration::from_millis(300), server.until_sent(kind)).await;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dexter_cache::{Cache, Clear, Error, Invalidated, KeyPattern, Policy, Ttl, bypass, refresh};
+use dexter_cache::{
+    Cache, CacheContext, Clear, Error, Invalidated, KeyPattern, Policy, Ttl, bypass, refresh,
+};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::scenario::{KEYS, Plan, Running, key};
+use crate::scenario::{KEYS, Plan, Running, Tagging, key};
 use crate::world::{Covers, FILL, Kept, KeyNo, Kind, Look, Order, Origin, Value, World};
 
 /// What a look at the server may cost, and what waiting for another process and for another caller may.
@@ -46,8 +48,11 @@ impl Worker {
                 0..=44 => self.get_or_load(no).await,
                 45..=54 => self.get(no).await,
                 55..=58 => self.get_many().await,
-                59..=74 => self.write(no).await,
-                75..=80 if self.plan.tagged && self.rng.bool() => self.invalidate_tag(no).await,
+                59..=72 => self.write(no).await,
+                73..=74 => self.impatient_write(no).await,
+                75..=80 if self.plan.tagging.is_some() && self.rng.bool() => {
+                    self.invalidate_tag(no).await
+                }
                 75..=80 => self.invalidate().await,
                 81..=82 => self.clear().await,
                 83..=88 => self.set(no).await,
@@ -68,7 +73,7 @@ impl Worker {
             Duration::from_secs(600)
         };
         let mut policy = Policy::new(Ttl::from_duration(ttl));
-        if self.plan.tagged {
+        if self.plan.tagging == Some(Tagging::Call) {
             policy = policy.tag(tag(no));
         }
         let mut kept = Kept {
@@ -113,6 +118,7 @@ impl Worker {
             called,
             kept,
             answered: None,
+            labels: self.plan.tagging == Some(Tagging::Load),
             draft: self.draw_load(),
         }
     }
@@ -207,7 +213,9 @@ impl Worker {
         self.world.removal_returns(fence, None);
         self.within("refresh", &look, BUDGET + WAITS + longest);
         if let Ok(value) = answer {
+            self.world.refreshed(fence);
             self.judge("refresh", &look, value, value.load);
+            self.world.is_of_its_own("refresh", &look, value);
         }
     }
 
@@ -221,6 +229,7 @@ impl Worker {
         self.within("bypass", &look, longest);
         if let Ok(value) = answer {
             self.judge("bypass", &look, value, value.load);
+            self.world.is_of_its_own("bypass", &look, value);
         }
     }
 
@@ -256,6 +265,15 @@ impl Worker {
         let begun = Instant::now();
         let removed = self.cache.remove(&key(no)).await;
         self.removed("remove", fence, removed, begun, BUDGET * 2);
+    }
+
+    /// A writer that does not wait for its removal, which goes on all the same.
+    async fn impatient_write(&mut self, no: KeyNo) {
+        self.world.bump(no);
+        self.world
+            .removal_begins(self.process, Covers::key(no), Kind::Removal);
+        let patience = Duration::from_millis(self.rng.u64(1..20));
+        let _ = timeout(patience, self.cache.remove(&key(no))).await;
     }
 
     async fn invalidate(&mut self) {
@@ -304,7 +322,10 @@ impl Worker {
     async fn set(&mut self, no: KeyNo) {
         let version = self.world.bump(no);
         let begun = Instant::now();
-        let (policy, kept) = self.policy(no);
+        let (mut policy, kept) = self.policy(no);
+        if self.plan.tagging == Some(Tagging::Load) {
+            policy = policy.tag(tag(no));
+        }
         let load = self
             .world
             .load_begins(self.process, no, Origin::Set, (0, begun), kept);
@@ -401,6 +422,8 @@ struct Loader {
     kept: Kept,
     /// Whether its caller has been answered before it began.
     answered: Option<Arc<AtomicBool>>,
+    /// It says itself which tag its value has.
+    labels: bool,
     draft: Draft,
 }
 
@@ -417,6 +440,11 @@ impl Loader {
             self.called,
             self.kept,
         );
+        if self.labels
+            && let Some(context) = CacheContext::current()
+        {
+            context.tag(tag(self.no));
+        }
         sleep(self.draft.before).await;
         let value = Value {
             key: self.no,

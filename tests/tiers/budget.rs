@@ -180,7 +180,7 @@ async fn slow(step: Duration, budget: Duration) -> (Cache, Arc<Hangs>) {
 
 /// Time is simulated here: it passes where all wait, and only then.
 #[tokio::test(start_paused = true)]
-async fn every_kind_of_call_pays_one_budget_at_most_and_later_ones_nothing() {
+async fn scar_4_every_kind_of_call_pays_one_budget_at_most_and_later_ones_nothing() {
     for what in CALLS {
         let (cache, hangs) = slow(Duration::ZERO, BUDGET).await;
         hangs.all.store(true, Ordering::SeqCst);
@@ -213,7 +213,7 @@ async fn every_kind_of_call_pays_one_budget_at_most_and_later_ones_nothing() {
 const TICK: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn all_operations_of_a_load_share_one_budget() {
+async fn scar_5_all_operations_of_a_load_share_one_budget() {
     // A look and a lease are two steps: the second one has what the first one has left.
     for percent in [10, 40, 60, 90] {
         let (cache, _) = slow(BUDGET * percent / 100, BUDGET).await;

@@ -101,7 +101,7 @@ async fn writes_and_removals_are_one_command() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_sweeps_scan_and_nothing_ever_lists_or_flushes() {
+async fn scar_11_only_sweeps_scan_and_nothing_ever_lists_or_flushes() {
     let server = RedisServer::start();
     for namespace in [None, Some("dexter")] {
         let mut builder = patient_builder(&server.url());

@@ -58,7 +58,7 @@ async fn fill(cache: &Cache, database: &Database) {
 }
 
 #[tokio::test]
-async fn evict_before_commit_is_not_refilled_with_the_old_row() {
+async fn scar_25_evict_before_commit_is_not_refilled_with_the_old_row() {
     let server = RedisServer::start();
     let (here, there) = (patient(&server).await, patient(&server).await);
     let database = Database::default();

@@ -11,6 +11,7 @@ mod forgetful;
 mod leases;
 mod lives;
 mod reentrant;
+mod scars;
 mod stampede;
 mod strange_values;
 mod tags;

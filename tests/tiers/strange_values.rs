@@ -91,7 +91,7 @@ impl Strange {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage() {
+async fn scar_14_garbage_is_a_miss_and_overwritten() {
     let strange = Strange::start().await;
     for bytes in GARBAGE {
         strange.put(bytes);

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lives_do_not_overflow() {
+    fn scar_22_lives_do_not_overflow() {
         let policy = Policy::new(Ttl::from_duration(Duration::MAX))
             .stale(Duration::MAX)
             .refresh_ahead(0.999);

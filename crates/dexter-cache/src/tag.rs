@@ -10,11 +10,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 const SHARDS: usize = 16;
 /// A shard is looked through for cells that nobody needs when it has this many, or twice as many as the last look left.

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_range_do_not_overflow() {
+    fn scar_22_the_ends_of_the_range_do_not_overflow() {
         assert_eq!(Ttl::secs(0).drawn(0.1), Duration::ZERO);
         assert!(Ttl::from_duration(Duration::MAX).drawn(0.1) <= Duration::MAX);
         assert_eq!(

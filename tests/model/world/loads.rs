@@ -50,7 +50,7 @@ impl World {
             failed: false,
             refused: false,
             kept,
-            clean: false,
+            clean: None,
         });
         state.note(Some(key), || {
             format!("p{process} load {number} of k{key} begins ({origin:?})")
@@ -75,7 +75,7 @@ impl World {
             let mut state = self.state();
             let process = state.loads[number].process;
             let clean = state.processes[process].trusts();
-            state.loads[number].clean = clean;
+            state.loads[number].clean = clean.then_some(state.order);
         }
         self.load_ends(number, "is set", false);
     }

@@ -21,6 +21,8 @@ use crate::report::Totals;
 pub(crate) const FILL: Duration = Duration::from_millis(250);
 /// By when a process has been told of a removal by another one, in `tiered` mode.
 const LIVENESS: Duration = Duration::from_millis(2_500);
+/// The same while nothing has happened to the server and it tells: a message that is under way.
+const PUSH: Duration = Duration::from_millis(40);
 /// From this long a wait on, a caller may load although somebody else does.
 const LONG_WAIT: Duration = Duration::from_secs(4);
 /// What is stored late, or counts its time from then on, and what a process may be wrong about the server's clock.
@@ -96,8 +98,8 @@ struct Load {
     /// It has given an error.
     refused: bool,
     kept: Kept,
-    /// Of a set: the backend has acknowledged it.
-    clean: bool,
+    /// Of a set: from when on the backend is known to have it, or to be rid of it.
+    clean: Option<Order>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +130,8 @@ struct Removal {
     returned: Option<Order>,
     /// From when on the other processes have to follow.
     others: Others,
+    /// Of a refresh that has brought a value: since when.
+    brought: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +153,9 @@ struct Process {
     /// The run of the server that it has met last.
     run: u64,
     trusted: bool,
+    /// It has just begun to trust the server again.
+    recovered: bool,
+    recovered_at: Option<Instant>,
 }
 
 /// One caller's look, from before the call to its answer.
@@ -193,6 +200,8 @@ struct State {
     fallback_ttl: Duration,
     /// Processes keep what they read.
     tiered: bool,
+    /// The server tells of changes.
+    tells: bool,
     order: Order,
     /// When a process was last seen to trust the server again.
     last_recovery: Order,
@@ -227,6 +236,7 @@ impl World {
             state: Mutex::new(State {
                 fallback_ttl,
                 tiered,
+                tells: false,
                 order: 0,
                 last_recovery: 0,
                 tokens_moved: None,
@@ -244,6 +254,8 @@ impl World {
                         losses: 0,
                         run: 0,
                         trusted: false,
+                        recovered: false,
+                        recovered_at: None,
                     })
                     .collect(),
                 violations: Vec::new(),
@@ -301,8 +313,38 @@ impl World {
         self.state().all_ask = true;
     }
 
+    pub(crate) fn changes_are_told(&self) {
+        self.state().tells = true;
+    }
+
+    /// Something happens to the server; what is under way then is counted.
     pub(crate) fn fault_begins(&self) {
-        self.state().faulty = true;
+        let mut state = self.state();
+        state.faulty = true;
+        let sets = |load: &&Load| load.origin == Origin::Set;
+        let running = || state.loads.iter().filter(|load| load.ended.is_none());
+        let under_way = || state.removals.iter().filter(|one| one.returned.is_none());
+        let wide = |one: &&Removal| one.covers.0.count_ones() > 1;
+        let met = [
+            running().any(|load| !sets(&load)),
+            under_way().any(|one| wide(&one)),
+            running().any(|load| sets(&load)) || under_way().any(|one| !wide(&one)),
+        ];
+        for (count, met) in state.totals.struck_upon.iter_mut().zip(met) {
+            *count += u64::from(met);
+        }
+    }
+
+    /// All is quiet: what was begun and not waited for is done, or written down and replayed.
+    pub(crate) fn all_is_done(&self) {
+        let mut state = self.state();
+        let order = state.tick();
+        for removal in &mut state.removals {
+            if removal.returned.is_none() {
+                removal.returned = Some(order);
+                removal.others = Others::From(order, Instant::now());
+            }
+        }
     }
 
     /// A process stops trusting the server. Called by its backend.
@@ -350,7 +392,22 @@ impl State {
             let trusts = process.trusts();
             if !std::mem::replace(&mut process.trusted, trusts) && trusts {
                 self.last_recovery = order;
+                process.recovered = true;
+                process.recovered_at = Some(Instant::now());
             }
+        }
+        // What was written without an answer has been replayed as a removal.
+        for load in &mut self.loads {
+            if load.origin == Origin::Set
+                && load.ended.is_some()
+                && load.clean.is_none()
+                && self.processes[load.process].recovered
+            {
+                load.clean = Some(order);
+            }
+        }
+        for process in &mut self.processes {
+            process.recovered = false;
         }
         for removal in &mut self.removals {
             if let Others::AtTrust { losses, run } = removal.others {

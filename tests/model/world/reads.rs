@@ -69,12 +69,23 @@ impl World {
         let clause = state
             .too_old(look, value)
             .or_else(|| state.violated(look, value))
-            .or_else(|| state.unconfirmed(look, value));
+            .or_else(|| state.unconfirmed(look, value))
+            .or_else(|| state.overtook(look, value));
         if let Some(clause) = clause {
             let text = format!(
                 "{clause}: p{process} {what} of k{key}, begun at {}, gives version {} of load {}, begun at {}",
                 look.began, value.version, value.load, state.loads[value.load].began
             );
+            state.complain(Some(key), text);
+        }
+    }
+
+    /// Whether the value that a call has loaded for itself was loaded after the call came.
+    pub(crate) fn is_of_its_own(&self, what: &str, look: &Look, value: Value) {
+        let mut state = self.state();
+        if state.loads[value.load].began <= look.began {
+            let Look { process, key, .. } = *look;
+            let text = format!("clause (g): p{process} {what} of k{key} gives an earlier load");
             state.complain(Some(key), text);
         }
     }
@@ -158,6 +169,42 @@ impl State {
                 && removal.came_after(load)
         });
         removed.then(|| "clause (f), what was removed before its load failed".to_owned())
+    }
+
+    /// Whether a value is of a load that began before a refresh which has been stored since. Told only of those refreshes
+    /// that nothing else has come in between.
+    fn overtook(&self, look: &Look, value: Value) -> Option<String> {
+        if self.faulty {
+            return None;
+        }
+        let load = &self.loads[value.load];
+        let told = if self.tiered {
+            LIVENESS
+        } else {
+            Duration::ZERO
+        };
+        let void = |refresh: &Removal| {
+            refresh.covers.has(look.key)
+                && refresh
+                    .brought
+                    .is_some_and(|at| look.began_at > at + FILL + told)
+                && load.began < refresh.began
+                && (load.origin != Origin::Set
+                    || load.ended.is_some_and(|(at, _)| at < refresh.began))
+                && (refresh.process == look.process || !self.is_excused(look, load))
+                && !self.shares(look, refresh.returned.unwrap_or(Order::MAX))
+                && !self.removals.iter().any(|other| {
+                    other.began != refresh.began
+                        && (other.covers.has(look.key) || other.kind == Kind::Token)
+                        && refresh.returned.is_none_or(|at| other.began < at)
+                        && other.returned.is_none_or(|at| at > refresh.began)
+                })
+        };
+        let refresh = self.removals.iter().find(|refresh| void(refresh))?;
+        let (by, at) = (refresh.process, refresh.began);
+        Some(format!(
+            "clause (g), a refresh by p{by} begun at {at} has been stored"
+        ))
     }
 
     /// Takes down that an answer was stale: the one to a call whose own load has failed.
@@ -244,8 +291,12 @@ impl State {
         if look.joins.is_some() && look.began_at <= ended + FILL {
             return true;
         }
-        // It is in the memory of a process that has lost the server, at the latest when its fill was given up.
-        self.is_lost(look) && Instant::now() <= ended + FILL + self.fallback_ttl
+        // It is in the memory of a process that has lost the server, at the latest when its fill was given up. Nothing of an
+        // outage is left in the next one; what was read meanwhile may be, until this process is told.
+        let outage = self.processes[look.process].recovered_at;
+        self.is_lost(look)
+            && Instant::now() <= ended + FILL + self.fallback_ttl
+            && (self.tiered || outage.is_none_or(|at| ended + FILL >= at))
     }
 
     /// Whether a value that was read before others removed it at `since` may answer for a load that failed, in a process
@@ -273,6 +324,8 @@ impl State {
     fn is_behind(&self, look: &Look, since: Instant) -> bool {
         let bound = if self.is_lost(look) {
             LIVENESS.max(self.fallback_ttl)
+        } else if self.tells && !self.faulty {
+            PUSH
         } else {
             LIVENESS
         };
@@ -296,7 +349,8 @@ impl Removal {
             Origin::Set => {
                 self.kind.removes()
                     && load.ended.is_some_and(|(ended, _)| ended < self.began)
-                    && (load.clean || load.process == self.process)
+                    && (load.clean.is_some_and(|clean| clean < self.began)
+                        || load.process == self.process)
             }
         }
     }

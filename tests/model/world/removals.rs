@@ -25,6 +25,7 @@ impl World {
             began,
             returned: None,
             others: Others::NotYet,
+            brought: None,
         });
         let key = (covers.0.count_ones() == 1).then(|| covers.0.trailing_zeros() as usize);
         state.note(key, || {
@@ -35,6 +36,15 @@ impl World {
         });
         // The number is its moment.
         usize::try_from(began).unwrap_or(0)
+    }
+
+    /// A refresh has brought a value, which is stored behind its answer.
+    pub(crate) fn refreshed(&self, began: usize) {
+        let mut state = self.state();
+        let mut removals = state.removals.iter_mut();
+        if let Some(refresh) = removals.find(|removal| removal.began == began as u64) {
+            refresh.brought = Some(Instant::now());
+        }
     }
 
     pub(crate) fn removal_returns(&self, began: usize, reach: Option<Reach>) {

@@ -21,7 +21,7 @@ async fn killed_and_back_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restarted_empty_three_times_without_a_pause() {
+async fn scar_21_restarted_empty_three_times_without_a_pause() {
     let server = RedisServer::start();
     let drill = Drill::begin(&server.url()).await;
     for _ in 0..3 {
@@ -111,7 +111,7 @@ async fn a_listener_that_answers_late_in_life() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn absent_at_start_and_there_later() {
+async fn scar_21_absent_at_start_and_there_later() {
     let server = RedisServer::start();
     block_in_place(|| server.kill9());
     let drill = Drill::begin_with(&server.url(), Clears::None).await;

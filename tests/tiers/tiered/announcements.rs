@@ -73,7 +73,7 @@ async fn a_fill_is_announced_at_most_twice_and_a_removal_once() {
 
 /// JetCache and FusionCache broadcast every fill of a process's memory to all others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_fills_of_l1_are_announced_to_nobody() {
+async fn scar_7_a_thousand_fills_of_l1_are_announced_to_nobody() {
     let server = RedisServer::start();
     let writer = ready(patient_builder(&server.url()).namespace(NAMESPACE)).await;
     let keys: Vec<Key> = (0..1000).map(|id| key("wide", id)).collect();

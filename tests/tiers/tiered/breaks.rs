@@ -13,7 +13,7 @@ use crate::{BOUND, MINUTE, key, ready, until, until_back, until_lost};
 const FALLBACK: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_changed_while_the_stream_was_cut_is_not_read_after_the_restore() {
+async fn scar_8_what_changed_while_the_stream_was_cut_is_not_read_after_the_restore() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port());
     let here = ready(builder(&proxy.url())).await;

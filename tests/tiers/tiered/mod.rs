@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 
 use crate::{BOUND, patient_builder, ready};
 
-const NAMESPACE: &str = "tiered";
+pub(crate) const NAMESPACE: &str = "tiered";
 
 fn builder(url: &str) -> CacheBuilder {
     patient_builder(url)
@@ -24,7 +24,7 @@ fn builder(url: &str) -> CacheBuilder {
 }
 
 /// A cache that is told of changes.
-async fn tiered(server: &RedisServer) -> Cache {
+pub(crate) async fn tiered(server: &RedisServer) -> Cache {
     let cache = ready(builder(&server.url())).await;
     let health = cache.health();
     assert_eq!(health.mode, CacheMode::Tiered);
@@ -62,7 +62,7 @@ async fn from_l1(server: &RedisServer, cache: &Cache, key: &Key) -> u32 {
 }
 
 /// Waits until `cache` reads `value` under `key`.
-async fn until_read(cache: &Cache, key: &Key, value: Option<u32>) {
+pub(crate) async fn until_read(cache: &Cache, key: &Key, value: Option<u32>) {
     let reading = async {
         while cache.get::<u32>(key).await.unwrap() != value {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
@@ -72,6 +72,6 @@ async fn until_read(cache: &Cache, key: &Key, value: Option<u32>) {
 }
 
 /// For longer than any test waits: what ends sooner has another reason.
-async fn set(cache: &Cache, key: &Key, value: u32) {
+pub(crate) async fn set(cache: &Cache, key: &Key, value: u32) {
     cache.set(key, &value, Ttl::secs(3600)).await.unwrap();
 }

@@ -11,6 +11,7 @@ use shuttle::{future, thread};
 
 use super::*;
 use crate::pattern::KeyPattern;
+use crate::tag::TagId;
 
 /// Schedules of each test: half of them random, half by priorities, which finds rare orders of few steps.
 const SCHEDULES: usize = 2_000;
@@ -302,4 +303,114 @@ fn a_value_is_never_inserted_once_its_fence_is_up() {
         filler.join().unwrap();
         assert!(flights.is_idle());
     });
+}
+
+/// Memory for one value under a tag. An invalidation looks for nothing: what the value was marked with tells.
+struct Tagged {
+    flights: Arc<Flights>,
+    tag: TagId,
+    tags: TagSet,
+    clock: AtomicU32,
+    memory: Mutex<Option<(u32, Marks)>>,
+}
+
+impl Tagged {
+    fn new() -> Arc<Self> {
+        let tag = TagId::of("user:1");
+        let mut tags = TagSet::default();
+        tags.add(tag);
+        Arc::new(Self {
+            flights: Flights::new(Guards::default()),
+            tag,
+            tags,
+            clock: AtomicU32::new(1),
+            memory: Mutex::new(None),
+        })
+    }
+
+    fn look(&self) -> Option<u32> {
+        let memory = self.memory.lock().unwrap();
+        let (value, marks) = memory.as_ref()?;
+        marks.are_valid().then_some(*value)
+    }
+
+    /// With a tag that only the load tells, where `labels`.
+    async fn call(&self, labels: bool) -> u32 {
+        let (known, more) = if labels {
+            (&TagSet::EMPTY, &[self.tag][..])
+        } else {
+            (&self.tags, &[][..])
+        };
+        loop {
+            if let Some(value) = self.look() {
+                return value;
+            }
+            let turn = match self.flights.join(&key(), TypeId::of::<u32>(), known) {
+                Joined::Lead(turn) => turn,
+                Joined::Follow(ticket) => match ticket.wait().await {
+                    Waited::Turn(turn) => turn,
+                    Waited::Landed(Landed::Value { value, .. }) => {
+                        return *value.downcast_ref().unwrap();
+                    }
+                    Waited::Landed(Landed::Other(_)) => unreachable!("no load fails here"),
+                    Waited::Outdated => continue,
+                },
+            };
+            if let Some(value) = self.look() {
+                drop(turn.land(landed(value)));
+                return value;
+            }
+            let value = self.clock.fetch_add(1, Ordering::SeqCst);
+            if labels {
+                turn.ticket().label();
+            }
+            if let Some(marks) = turn.ticket().marks(more) {
+                turn.ticket().store(|_| {
+                    *self.memory.lock().unwrap() = Some((value, marks));
+                });
+            }
+            drop(turn.land(landed(value)));
+            return value;
+        }
+    }
+
+    fn invalidate(&self) -> u32 {
+        let fence = self.flights.raise(Target::Tag(self.tag));
+        let done = self.clock.fetch_add(1, Ordering::SeqCst);
+        drop(fence);
+        done
+    }
+}
+
+#[test]
+fn nothing_older_than_an_invalidation_of_its_tag_is_given_after_it() {
+    fn test(labels: bool) {
+        let world = Tagged::new();
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    future::block_on(world.call(labels));
+                    future::block_on(world.call(labels));
+                })
+            })
+            .collect();
+        let writer = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let done = world.invalidate();
+                let read = future::block_on(world.call(labels));
+                assert!(read > done, "a load of {read} answered after {done}");
+                done
+            })
+        };
+        readers
+            .into_iter()
+            .for_each(|reader| reader.join().unwrap());
+        let done = writer.join().unwrap();
+        assert!(world.look().is_none_or(|kept| kept > done));
+        assert!(world.flights.is_idle(), "nothing is left behind");
+    }
+    explore(|| test(false));
+    explore(|| test(true));
 }

@@ -53,7 +53,7 @@ pub(crate) struct Net {
     pub(in crate::sim) conns: BTreeMap<ConnId, Conn>,
     next_conn: ConnId,
     /// How many commands of each kind have been sent.
-    sent: [u64; 3],
+    sent: [u64; 5],
     /// Who sent the last one.
     sender: usize,
     /// What is under way, by when it comes to its end.
@@ -110,6 +110,10 @@ pub(crate) enum Sent {
     Set,
     Remove,
     Scan,
+    /// The lease of a load where there is nothing, or something else that is made once.
+    Lease,
+    /// A value in the place of a lease, or a lease in that of a value.
+    Fill,
 }
 
 impl Sent {
@@ -119,6 +123,14 @@ impl Sent {
                 when: Condition::Always,
                 ..
             } => Some(Self::Set),
+            Command::Set {
+                when: Condition::Absent,
+                ..
+            } => Some(Self::Lease),
+            Command::Set {
+                when: Condition::Matches(_),
+                ..
+            } => Some(Self::Fill),
             Command::Remove(_) => Some(Self::Remove),
             Command::Scan { .. } => Some(Self::Scan),
             _ => None,
@@ -148,7 +160,7 @@ impl SimServer {
                 latency,
                 conns: BTreeMap::new(),
                 next_conn: 1,
-                sent: [0; 3],
+                sent: [0; 5],
                 sender: 0,
                 events: BTreeMap::new(),
                 sequence: 0,
