@@ -1,11 +1,12 @@
 //! `#[derive(CacheKey)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, format_ident, quote};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
+use syn::visit_mut::VisitMut;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Fields, GenericParam, Ident, LitStr, Path, Result,
-    Variant, parse_quote,
+    Attribute, Data, DeriveInput, Error, Fields, GenericParam, Ident, Lifetime, LitStr, Path,
+    Result, Type, Variant, parse_quote,
 };
 
 use crate::case::Case;
@@ -19,12 +20,14 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let private = private(on_type.krate.as_ref());
     let out = names::local("out");
     let mut used = TokenStream::new();
+    let mut told = Told::default();
     let write = match &input.data {
         Data::Struct(data) => fields(
             &data.fields,
             on_type.rename_all,
             &out,
             &mut used,
+            &mut told,
             &Access::Field,
         )?,
         Data::Enum(data) => {
@@ -36,6 +39,7 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
                     on_type.rename_all,
                     &out,
                     &mut used,
+                    &mut told,
                     &mut taken,
                 )?);
             }
@@ -60,18 +64,98 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
             param.bounds.push(parse_quote!(#private::CacheKey));
         }
     }
-    let (params, _, clause) = generics.split_for_impl();
+    let (with_bounds, _, clause) = generics.split_for_impl();
     let (_, arguments, _) = input.generics.split_for_impl();
     let name = &input.ident;
+    let names = told.names(&private);
+    let checks = told.checks(&private);
+    // A constant beside the type is evaluated wherever the type is compiled; one that types go into, where the key is
+    // written.
+    let params = &mut input.generics.params.iter();
+    let (beside, within) = if checks.is_empty() {
+        (None, None)
+    } else if params.all(|param| matches!(param, GenericParam::Lifetime(_))) {
+        (Some(quote!(const _: () = { #checks };)), None)
+    } else {
+        (None, Some(quote!(const { #checks })))
+    };
+    let (own_params, _, own_clause) = input.generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
-        impl #params #private::CacheKey for #name #arguments #clause {
+        impl #with_bounds #private::CacheKey for #name #arguments #clause {
             fn write_key(&self, #out: &mut #private::KeyWriter<'_>) {
                 let _: &mut #private::KeyWriter<'_> = #out;
+                #within
                 #write
             }
         }
+
+        #[automatically_derived]
+        #[doc(hidden)]
+        impl #own_params #private::fields::Fields for #name #arguments #own_clause {
+            const NAMES: #private::fields::Names = #names;
+        }
+
+        #beside
     })
+}
+
+/// The names that are known of a type, for finding those that flattening would write twice.
+#[derive(Default)]
+struct Told {
+    own: Vec<String>,
+    flattened: Vec<Type>,
+    /// What is written together: the fields of a struct, or of one variant.
+    groups: Vec<Group>,
+}
+
+struct Group {
+    own: Vec<String>,
+    flattened: Vec<Type>,
+    at: Span,
+}
+
+impl Told {
+    fn group(&mut self, own: &[(String, TokenStream)], flattened: Vec<Type>, at: Option<Span>) {
+        let own: Vec<_> = own.iter().map(|(name, _)| name.clone()).collect();
+        self.own.extend(own.iter().cloned());
+        self.flattened.extend(flattened.iter().cloned());
+        self.groups
+            .extend(at.map(|at| Group { own, flattened, at }));
+    }
+
+    fn names(&self, private: &TokenStream) -> TokenStream {
+        let (own, flattened) = (&self.own, &self.flattened);
+        let untold = (!flattened.is_empty()).then(|| quote!(use #private::fields::Untold as _;));
+        quote!({
+            #untold
+            #private::fields::Names(&[#(#own),*], &[#(#private::fields::Of::<#flattened>::NAMES),*])
+        })
+    }
+
+    fn checks(&self, private: &TokenStream) -> TokenStream {
+        let groups = self.groups.iter().map(|Group { own, flattened, at }| {
+            // Names are the same for all lifetimes, and a constant has none of its own.
+            let mut flattened = flattened.clone();
+            for ty in &mut flattened {
+                AllStatic.visit_type_mut(ty);
+            }
+            let at = at.resolved_at(Span::mixed_site());
+            quote_spanned!(at=> {
+                use #private::fields::Untold as _;
+                #private::fields::check(&[#(#own),*], &[#(#private::fields::Of::<#flattened>::NAMES),*]);
+            })
+        });
+        groups.collect()
+    }
+}
+
+struct AllStatic;
+
+impl VisitMut for AllStatic {
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        lifetime.ident = Ident::new("static", lifetime.ident.span());
+    }
 }
 
 /// How a field is reached.
@@ -87,6 +171,7 @@ fn fields(
     rename_all: Option<Case>,
     out: &Ident,
     used: &mut TokenStream,
+    told: &mut Told,
     access: &Access,
 ) -> Result<TokenStream> {
     // A struct around one value is that value.
@@ -97,12 +182,14 @@ fn fields(
         let attributes = Attributes::of(&field.attrs, &["skip", "rename", "flatten"])?;
         if attributes.is_empty() {
             used.extend(field.ty.to_token_stream());
+            told.flattened.push(field.ty.clone());
             let value = at_type(&quote!(self.0), &field.ty);
             return Ok(quote!(#out.flatten(#value);));
         }
     }
     let mut written: Vec<(String, TokenStream)> = Vec::new();
     let mut flattened = TokenStream::new();
+    let (mut flattened_types, mut flattened_at) = (Vec::new(), None);
     for (index, field) in fields.iter().enumerate() {
         let attributes = Attributes::of(&field.attrs, &["skip", "rename", "flatten"])?;
         attributes.contradictions()?;
@@ -127,7 +214,9 @@ fn fields(
                 quote!(#binding)
             }
         };
-        if attributes.flatten.is_some() {
+        if let Some(span) = attributes.flatten {
+            flattened_types.push(field.ty.clone());
+            flattened_at = flattened_at.or(Some(span));
             flattened.extend(quote!(#out.flatten(#value);));
             continue;
         }
@@ -152,6 +241,7 @@ fn fields(
         }
         written.push((name.clone(), quote!(#out.field(#name, #value);)));
     }
+    told.group(&written, flattened_types, flattened_at);
     // In order, so that the key need not be sorted.
     written.sort_by(|a, b| a.0.cmp(&b.0));
     let written = written.into_iter().map(|(_, tokens)| tokens);
@@ -163,6 +253,7 @@ fn variant(
     rename_all: Option<Case>,
     out: &Ident,
     used: &mut TokenStream,
+    told: &mut Told,
     taken: &mut Vec<String>,
 ) -> Result<TokenStream> {
     let attributes = Attributes::of(&variant.attrs, &["rename", "rename_all"])?;
@@ -190,6 +281,7 @@ fn variant(
         attributes.rename_all,
         out,
         used,
+        told,
         &Access::Binding,
     )?;
     let mut skipped = Vec::new();
@@ -220,7 +312,7 @@ fn variant(
 }
 
 /// `&value`, for errors that point at its type.
-fn at_type(value: &TokenStream, ty: &syn::Type) -> TokenStream {
+fn at_type(value: &TokenStream, ty: &Type) -> TokenStream {
     let (start, end) = ends(ty);
     let and = quote::quote_spanned!(start.resolved_at(Span::mixed_site())=> &);
     let value = value.clone().into_iter().map(|mut token| {

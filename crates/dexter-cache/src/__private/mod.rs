@@ -1,6 +1,7 @@
 //! What generated code calls. No part of the public interface: anything here may change in any release.
 #![allow(missing_docs, reason = "called by generated code only")]
 
+pub mod fields;
 mod invalidating;
 pub mod own;
 pub mod probe;
