@@ -7,6 +7,7 @@ mod keys;
 mod matching;
 mod sendness;
 mod sizes;
+mod surroundings;
 
 /// One cache in memory for all tests of this binary.
 fn install() {

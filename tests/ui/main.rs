@@ -13,6 +13,12 @@ const MORE_THAN_ONE: &[(&str, usize, &str)] = &[
     ),
     // Nor what else is named like its function.
     ("companion_taken_by_module", 3, "write_companion_none"),
+    // Nor that the `impl` is one of a trait.
+    (
+        "trait_impl_with_companions",
+        10,
+        "in_an_impl_of_a_trait_write_companion_none",
+    ),
 ];
 
 #[test]

@@ -15,7 +15,8 @@ pub(crate) fn block(function: &Function) -> TokenStream {
     // All arguments live as long as the body, whether it uses them or not. The attribute may use them.
     let args = function.args.iter().map(|arg| {
         let (pat, ident) = (&arg.pat, &arg.ident);
-        quote!(#[allow(unused_variables, clippy::used_underscore_binding, clippy::no_effect_underscore_binding)] let #pat = #ident;)
+        let shadowing = shadowing();
+        quote!(#shadowing #[allow(unused_variables, clippy::used_underscore_binding, clippy::no_effect_underscore_binding)] let #pat = #ident;)
     });
     if matches!(function.output, Type::ImplTrait(_)) {
         return quote!(async move { #(#args)* #block });
@@ -56,4 +57,9 @@ pub(crate) fn underscores(function: &Function) -> Option<TokenStream> {
     any.then(
         || quote!(#[allow(clippy::used_underscore_binding, clippy::no_effect_underscore_binding)]),
     )
+}
+
+/// For statements that give an argument its own name again.
+pub(crate) fn shadowing() -> TokenStream {
+    quote!(#[allow(clippy::shadow_same, clippy::shadow_reuse, clippy::shadow_unrelated, clippy::pattern_type_mismatch)])
 }

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Ident, Result};
+use syn::{Ident, Result, Type};
 
 use crate::detach::{Passing, passing};
 use crate::key::{reference_at, standing_at, take_apart};
@@ -50,6 +50,8 @@ fn lookup(model: &Model) -> TokenStream {
     let Model {
         function, private, ..
     } = model;
+    let no_parameter = no_parameter(model);
+    let shadowing = body::shadowing();
     let [pinned, miss, hit, ttl, shape, sharing, launch] =
         ["pinned", "miss", "hit", "ttl", "shape", "sharing", "launch"].map(names::local);
     let output = &function.output;
@@ -108,10 +110,11 @@ fn lookup(model: &Model) -> TokenStream {
     };
     quote! {
         {
+            #no_parameter
             #lint
             let #pinned = {
                 #inner
-                #(let #args = #args;)*
+                #(#shadowing let #args = #args;)*
                 #shape_of
                 let #missed = match #private::#enter::<#output, _>(#site, #cache, #shape, #key) {
                     #found
@@ -127,6 +130,25 @@ fn lookup(model: &Model) -> TokenStream {
         }
     }
 }
+
+/// An attribute is not told the parameters of the `impl` around its function. An item inside of the function cannot name
+/// them, which makes one as the bare result the error that it is.
+fn no_parameter(model: &Model) -> Option<TokenStream> {
+    let output = &model.function.output;
+    let Type::Path(path) = output else {
+        return None;
+    };
+    let name = path.path.get_ident().filter(|name| *name != "Self")?;
+    (model.place != Place::Free).then(|| {
+        let item = Ident::new(RESULT, Span::mixed_site().located_at(name.span()));
+        quote! {
+            #[allow(dead_code, non_snake_case, elided_lifetimes_in_paths, mismatched_lifetime_syntaxes, clippy::all, clippy::pedantic, clippy::nursery)]
+            fn #item(_: &()) -> #output { loop {} }
+        }
+    })
+}
+
+const RESULT: &str = "__a_result_of_any_type_is_no_value_write_option_or_result";
 
 /// The policy with the tags on it.
 fn tagged(model: &Model, policy: Option<TokenStream>) -> Option<TokenStream> {
@@ -144,7 +166,7 @@ fn tagged(model: &Model, policy: Option<TokenStream>) -> Option<TokenStream> {
     let tags = tags.iter().map(|tag| tag.tokens(private));
     let tagged = names::local("policy");
     Some(quote!({
-        let #tagged = #private::Policy::from(#policy);
+        let #tagged: #private::Policy = ::core::convert::From::from(#policy);
         #takes_apart
         #tagged #(.tag(#tags))*
     }))
@@ -334,13 +356,14 @@ fn detachable(model: &Model) -> TokenStream {
     } = model;
     let mut owned = TokenStream::new();
     let mut given = Vec::new();
+    let shadowing = body::shadowing();
     if let Some(receiver) = &function.receiver {
         if matches!(receiver.kind, syn::ReceiverKind::Reference(..)) {
-            let this = names::local("self");
-            owned.extend(quote!(let #this = (&&#private::own::loan(self)).dexter_own();));
-            given.push(quote!(#this.lend()));
+            let (this, lent) = (receiver.self_token, names::local("self"));
+            owned.extend(quote!(let #lent = (&&#private::own::loan(#this)).dexter_own();));
+            given.push(quote!(#lent.lend()));
         } else {
-            given.push(quote!(self));
+            given.push(receiver.self_token.to_token_stream());
         }
     }
     for arg in &function.args {
@@ -354,7 +377,8 @@ fn detachable(model: &Model) -> TokenStream {
             }
         };
         let loan = Ident::new(loan, Span::mixed_site());
-        owned.extend(quote!(let #ident = (&&#private::own::#loan(#ident)).dexter_own();));
+        owned
+            .extend(quote!(#shadowing let #ident = (&&#private::own::#loan(#ident)).dexter_own();));
         given.push(quote!(#ident.lend()));
     }
     let call = body_call(model, &given);

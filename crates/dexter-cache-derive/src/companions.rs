@@ -6,7 +6,7 @@ use syn::{GenericParam, Generics, Ident, Receiver, ReceiverKind, TypeParamBound,
 
 use crate::cached;
 use crate::model::{Model, Place};
-use crate::signature::Arg;
+use crate::signature::{Arg, plain};
 use crate::{matching, names};
 
 /// A `&'static Site`.
@@ -17,7 +17,7 @@ pub(crate) fn site(model: &Model) -> TokenStream {
             quote!(#site())
         }
         (Some(_), _) => {
-            let site = model.beside("site");
+            let site = method_site(model);
             quote!(Self::#site())
         }
         (None, _) => {
@@ -36,6 +36,18 @@ fn free_site(model: &Model) -> Ident {
     names::item(
         &format!(
             "__{}_has_no_self_so_in_an_impl_write_cached_assoc",
+            names::text(name)
+        ),
+        name,
+    )
+}
+
+/// A function beside a method. An `impl` of a trait has no room for it, so the name says what to write there.
+fn method_site(model: &Model) -> Ident {
+    let name = &model.function.sig.ident;
+    names::item(
+        &format!(
+            "__{}_in_an_impl_of_a_trait_write_companion_none",
             names::text(name)
         ),
         name,
@@ -87,7 +99,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #vis struct #companion {}
 
         #[doc(hidden)]
-        #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #companion {
             #functions
         }
@@ -123,13 +135,14 @@ fn functions(model: &Model, companion: &Ident) -> TokenStream {
     let (site_name, attributes) = if free {
         (format_ident!("{SITE}"), TokenStream::new())
     } else {
-        let attributes = quote!(#[doc(hidden)] #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]);
-        (model.beside("site"), attributes)
+        let attributes = quote!(#[doc(hidden)] #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]);
+        (method_site(model), attributes)
     };
     let matching = matching::function(model, &matching, &site_name);
     let site_static = site_static(model);
     let closure = parts.closure(function, private);
-    let receiver = function.receiver.as_ref().map(|_| quote!(&self,));
+    let this = function.this();
+    let receiver = this.as_ref().map(|this| quote!(&#this,));
 
     let keyed: Vec<&Arg> = (0..function.args.len())
         .filter(|index| parts.needs(function, *index))
@@ -160,15 +173,33 @@ fn functions(model: &Model, companion: &Ident) -> TokenStream {
     let shape_of = cached::shape(model, &shape);
     let key_of = quote!(#private::key(Self::#site_name(), #closure));
 
-    let all: Vec<_> = function.outer_signature().inputs.into_iter().collect();
     let all_receiver = function.receiver.as_ref().map(receiver_tokens);
-    let given: Vec<_> = function.args.iter().map(|arg| &arg.ident).collect();
+    // An argument that is called like its function would hide it.
+    let given: Vec<_> = function
+        .args
+        .iter()
+        .map(|arg| {
+            if arg.ident == function.sig.ident {
+                names::local(&names::text(&arg.ident))
+            } else {
+                arg.ident.clone()
+            }
+        })
+        .collect();
+    let mut all = function.outer_signature().inputs;
+    let typed = all.iter_mut().filter_map(|input| match input {
+        syn::FnArg::Typed(input) => Some(input),
+        syn::FnArg::Receiver(_) => None,
+    });
+    for (input, name) in typed.zip(&given) {
+        *input.pat = plain(name.clone());
+    }
     let turbofish = function.turbofish();
     let name = &function.sig.ident;
     let call = match place {
         Place::Free => quote!(#name #turbofish(#(#given),*)),
         Place::Associated => quote!(Self::#name #turbofish(#(#given),*)),
-        Place::Method => quote!(Self::#name #turbofish(self, #(#given),*)),
+        Place::Method => quote!(Self::#name #turbofish(#this, #(#given),*)),
     };
     let all = all
         .into_iter()
@@ -252,14 +283,15 @@ fn target(model: &Model) -> TokenStream {
     let vis = &function.vis;
     let turbofish = generics.turbofish();
     let (params, clause) = generics.split();
+    let itself = function.this();
     let (this, call) = if *place == Place::Method {
         (
-            quote!(&self),
-            quote!(Self::#companion #turbofish(self, #(#names),*)),
+            quote!(&#itself),
+            quote!(Self::#companion #turbofish(#itself, #(#names),*)),
         )
     } else {
         (
-            quote!(_: impl Sized),
+            quote!(_: impl ::core::marker::Sized),
             quote!(Self::#companion #turbofish(#(#names),*)),
         )
     };

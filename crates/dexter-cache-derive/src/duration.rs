@@ -15,7 +15,11 @@ pub(crate) enum Ttl {
 
 impl Ttl {
     /// What was written behind `name =`.
-    pub(crate) fn new(name: &str, expr: Expr) -> Result<Self> {
+    pub(crate) fn new(name: &str, mut expr: Expr) -> Result<Self> {
+        // What a macro was handed stands in an invisible group.
+        while let Expr::Group(group) = expr {
+            expr = *group.expr;
+        }
         let span = expr.span();
         match &expr {
             Expr::Lit(ExprLit { lit, .. }) => Ok(Self::Fixed(literal(name, lit)?, span)),

@@ -6,10 +6,10 @@ use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, Ident, Result, Type};
 
-use crate::key::take_apart;
+use crate::key::{reference_at, take_apart};
 use crate::model::private;
 use crate::signature::{Arg, Body, Function};
-use crate::targets::{InvalidatesArgs, Resolved, parse, result_name, uses_result};
+use crate::targets::{InvalidatesArgs, Resolved, named_in, parse, result_name, uses_result};
 use crate::{body, names};
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -89,7 +89,7 @@ impl Statements {
     fn only_if(&mut self, condition: &Expr) {
         let [targets, holds] = ["targets", "holds"].map(names::local);
         let span = condition.span().resolved_at(Span::mixed_site());
-        let holding = quote_spanned!(span=> let #holds: bool = #condition;);
+        let holding = quote_spanned!(span=> let #holds: ::core::primitive::bool = #condition;);
         let tokens = &self.tokens;
         self.tokens = quote! {
             #holding
@@ -143,14 +143,20 @@ fn tokens(
     let taken = by_value(function, |name| {
         later.iter().any(|(other, _)| *other == name)
     });
-    let clones = later
-        .iter()
-        .map(|(name, clone)| quote!(let #clone = ::core::clone::Clone::clone(&#name);));
+    let clones = later.iter().map(|(name, clone)| {
+        // What cannot be cloned is reported where the target names it.
+        let at = named_in(&after.mentioned, name).unwrap_or_else(|| name.span());
+        let cloned =
+            quote_spanned!(at.resolved_at(Span::mixed_site())=> ::core::clone::Clone::clone);
+        let given = reference_at(name, &Ident::new("at", at));
+        quote!(let #clone = #cloned(#given);)
+    });
     let clone_names = later.iter().map(|(_, clone)| clone);
     let stored: Vec<_> = later.iter().map(|(_, clone)| clone).collect();
+    let shadowing = body::shadowing();
     let restored = later
         .iter()
-        .map(|(name, clone)| quote!(#[allow(unused_variables)] let #name = #clone;));
+        .map(|(name, clone)| quote!(#shadowing #[allow(unused_variables)] let #name = #clone;));
     let lint = body::underscores(function);
     let clones = (!later.is_empty()).then(|| {
         quote! {
@@ -233,6 +239,7 @@ fn tokens(
 /// Names that arguments are taken apart into, each as a clone of its own.
 fn by_value(function: &Function, used: impl Fn(&Ident) -> bool) -> TokenStream {
     let mut tokens = take_apart(function, &used);
+    let shadowing = body::shadowing();
     let parts = function
         .args
         .iter()
@@ -240,7 +247,7 @@ fn by_value(function: &Function, used: impl Fn(&Ident) -> bool) -> TokenStream {
     tokens.extend(
         parts
             .filter(|name| used(name))
-            .map(|name| quote!(let #name = ::core::clone::Clone::clone(#name);)),
+            .map(|name| quote!(#shadowing let #name = ::core::clone::Clone::clone(#name);)),
     );
     tokens
 }

@@ -7,9 +7,9 @@ use syn::visit::{self, Visit};
 use syn::{Error, Expr, GenericParam, Ident, Result};
 
 use crate::args::{CachedArgs, KeyArg};
-use crate::names;
 use crate::pattern;
 use crate::signature::Function;
+use crate::{body, names};
 
 /// The parts of a key, sorted by name.
 pub(crate) struct Parts(Vec<Part>);
@@ -184,10 +184,11 @@ pub(crate) fn take_apart(function: &Function, used: impl Fn(&Ident) -> bool) -> 
         let pat = pattern::through_reference(&arg.pat, &names);
         let ident = &arg.ident;
         let by_reference = matches!(arg.pat, syn::Pat::Reference(_));
+        let shadowing = body::shadowing();
         tokens.extend(if by_reference {
-            quote!(let #pat = #ident;)
+            quote!(#shadowing let #pat = #ident;)
         } else {
-            quote!(let #pat = &#ident;)
+            quote!(#shadowing let #pat = &#ident;)
         });
     }
     tokens

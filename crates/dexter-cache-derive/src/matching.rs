@@ -73,7 +73,7 @@ pub(crate) fn builder(model: &Model) -> TokenStream {
     });
     quote! {
         #[doc(hidden)]
-        #[derive(Debug, Clone)]
+        #[derive(::core::fmt::Debug, ::core::clone::Clone)]
         #[must_use = "nothing is removed by this alone"]
         #[allow(non_camel_case_types, dead_code, unreachable_pub)]
         #vis struct #builder(#private::Matching);

@@ -1,8 +1,9 @@
 //! A `#[cached]` function once everything that its text can get wrong has been looked at.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, quote};
-use syn::{Error, GenericParam, Ident, Path, Result, Type};
+use quote::{ToTokens, quote};
+use syn::visit::Visit;
+use syn::{Error, GenericArgument, GenericParam, Ident, Path, PathArguments, Result, Type};
 
 use crate::args::{CachedArgs, Companion};
 use crate::detach;
@@ -109,22 +110,12 @@ pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
 /// What the function returns can be told, and kept.
 fn output(function: &Function) -> Result<()> {
     let ty = &function.output;
+    let mut unkept = Unkept(None);
+    unkept.visit_type(ty);
+    if let Some(error) = unkept.0 {
+        return Err(error);
+    }
     match ty {
-        Type::ImplTrait(_) => Err(Error::new_spanned(
-            ty,
-            "a result of an unnamed type cannot be cached: write the type in place of `impl ..`",
-        )),
-        Type::Reference(reference)
-            if reference
-                .lifetime
-                .as_ref()
-                .is_none_or(|lifetime| lifetime.ident != "static") =>
-        {
-            Err(Error::new_spanned(
-                ty,
-                "a borrowed result cannot be cached: return it owned, such as `String` or `Arc<T>`",
-            ))
-        }
         Type::Path(path) => {
             let param = function
                 .sig
@@ -149,6 +140,58 @@ fn output(function: &Function) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What no cache can keep of a type, as far as it is written there.
+struct Unkept(Option<Error>);
+
+impl Unkept {
+    fn say(&mut self, at: impl ToTokens, message: &str) {
+        self.0
+            .get_or_insert_with(|| Error::new_spanned(at, message));
+    }
+}
+
+impl<'ast> Visit<'ast> for Unkept {
+    fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
+        self.say(
+            ty,
+            "a result of an unnamed type cannot be cached: write the type in place of `impl ..`",
+        );
+    }
+
+    fn visit_type_reference(&mut self, ty: &'ast syn::TypeReference) {
+        let lifetime = ty.lifetime.as_ref();
+        if lifetime.is_none_or(|lifetime| lifetime.ident != "static") {
+            self.say(
+                ty,
+                "a borrowed result cannot be cached: return it owned, such as `String` or `Arc<T>`",
+            );
+        }
+    }
+
+    fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
+        let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+            return;
+        };
+        // An error is not kept, so it may borrow.
+        let kept = if segment.ident == "Result" {
+            1
+        } else {
+            usize::MAX
+        };
+        let types = arguments.args.iter().filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        });
+        types.take(kept).for_each(|ty| self.visit_type(ty));
+    }
+
+    // What they are given is their caller's.
+    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+
+    // Its bounds are no types that are kept.
+    fn visit_type_trait_object(&mut self, _: &'ast syn::TypeTraitObject) {}
 }
 
 /// What is filled into a tag is known before the function runs.
@@ -181,9 +224,7 @@ fn place(function: &Function, args: &CachedArgs) -> Result<Place> {
     let block = match &function.body {
         Body::Async(block) | Body::Boxed(block) => block,
     };
-    if names::mentions_word(function.sig.to_token_stream(), "Self")
-        || names::mentions_word(block, "Self")
-    {
+    if names::mentions_word(function.sig.to_token_stream(), "Self") || names::says_self(block) {
         return Err(Error::new(
             function.sig.ident.span(),
             "this looks like a function inside of an `impl`, where a companion cannot stand beside it: write `#[cached(assoc, ..)]`",

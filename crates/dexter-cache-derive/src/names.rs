@@ -2,7 +2,8 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
-use syn::Ident;
+use syn::visit::{self, Visit};
+use syn::{Block, Ident};
 
 /// A name for a local variable that no code of the user can see.
 pub(crate) fn local(name: &str) -> Ident {
@@ -68,4 +69,26 @@ pub(crate) fn mentions(tokens: impl ToTokens, name: &Ident) -> bool {
 /// Whether `tokens` hold the word `word`.
 pub(crate) fn mentions_word(tokens: impl ToTokens, word: &str) -> bool {
     mentions(tokens, &Ident::new(word, Span::call_site()))
+}
+
+/// Whether a body says `Self` for itself: in an item within it the word means that item's own type.
+pub(crate) fn says_self(block: &Block) -> bool {
+    struct Says(bool);
+
+    impl<'ast> Visit<'ast> for Says {
+        fn visit_item(&mut self, _: &'ast syn::Item) {}
+
+        fn visit_ident(&mut self, ident: &'ast Ident) {
+            self.0 |= ident == "Self";
+        }
+
+        fn visit_macro(&mut self, invoked: &'ast syn::Macro) {
+            self.0 |= mentions_word(&invoked.tokens, "Self");
+            visit::visit_macro(self, invoked);
+        }
+    }
+
+    let mut says = Says(false);
+    says.visit_block(block);
+    says.0
 }

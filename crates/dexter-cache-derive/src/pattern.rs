@@ -68,6 +68,10 @@ impl VisitMut for OnlyRefs<'_> {
     }
 
     fn visit_pat_mut(&mut self, pat: &mut Pat) {
+        // Nothing is bound by value, so a `&` within the pattern is looked through as the whole is.
+        while let Pat::Reference(inner) = pat {
+            *pat = (*inner.pat).clone();
+        }
         if let Pat::Ident(binding) = pat {
             if self.0.contains(&binding.ident) {
                 binding.by_ref = None;

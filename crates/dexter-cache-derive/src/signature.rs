@@ -74,6 +74,13 @@ impl Function {
             );
             return Err(Error::new_spanned(sig.fn_token, message));
         };
+        if attribute == "cached"
+            && let Some(again) = attrs.iter().find(|attr| is_named(attr, attribute))
+        {
+            let message =
+                "this function is cached already: write one `#[cached(..)]` with all options";
+            return Err(Error::new_spanned(again.path(), message));
+        }
         let receiver = sig.receiver().cloned();
         let mut args = Vec::new();
         for (index, input) in sig.inputs.iter().enumerate() {
@@ -98,6 +105,11 @@ impl Function {
             output,
             body,
         })
+    }
+
+    /// The word `self` as the function's receiver has it: one that a macro was handed is not the macro's own.
+    pub(crate) fn this(&self) -> Option<Token![self]> {
+        self.receiver.as_ref().map(|receiver| receiver.self_token)
     }
 
     /// The signature as callers see it, with a name for every argument.
@@ -170,20 +182,14 @@ impl Arg {
         Ok(Self {
             ident,
             pat,
-            ty: (*input.ty).clone(),
+            ty: ungrouped(&input.ty),
             parts,
         })
     }
 
     /// The argument's name as a pattern.
     pub(crate) fn plain(&self) -> Pat {
-        Pat::Ident(PatIdent {
-            attrs: Vec::new(),
-            by_ref: None,
-            mutability: None,
-            ident: self.ident.clone(),
-            subpat: None,
-        })
+        plain(self.ident.clone())
     }
 
     /// `name: Type`.
@@ -198,6 +204,31 @@ impl Arg {
             .as_deref()
             .unwrap_or(std::slice::from_ref(&self.ident))
     }
+}
+
+/// Whether an attribute is called so, by whatever path.
+fn is_named(attr: &Attribute, name: &str) -> bool {
+    let last = attr.path().segments.last();
+    last.is_some_and(|last| last.ident == name)
+}
+
+/// A type without the invisible group around it, in which a macro hands it on.
+fn ungrouped(ty: &Type) -> Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        ty => ty.clone(),
+    }
+}
+
+/// A name as a pattern.
+pub(crate) fn plain(ident: Ident) -> Pat {
+    Pat::Ident(PatIdent {
+        attrs: Vec::new(),
+        by_ref: None,
+        mutability: None,
+        ident,
+        subpat: None,
+    })
 }
 
 /// What was annotated in place of a function, where that can be told.
@@ -228,7 +259,7 @@ fn body(sig: &Signature, block: Block) -> Option<(Body, Type)> {
     if sig.asyncness.is_some() {
         let output = match &sig.output {
             ReturnType::Default => syn::parse_quote!(()),
-            ReturnType::Type(_, ty) => (**ty).clone(),
+            ReturnType::Type(_, ty) => ungrouped(ty),
         };
         return Some((Body::Async(block), output));
     }

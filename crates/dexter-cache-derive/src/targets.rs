@@ -139,6 +139,15 @@ pub(crate) fn result_name(tokens: &TokenStream) -> Option<Ident> {
     })
 }
 
+/// Where `tokens` name an argument.
+pub(crate) fn named_in(tokens: &TokenStream, name: &Ident) -> Option<Span> {
+    tokens.clone().into_iter().find_map(|token| match token {
+        proc_macro2::TokenTree::Ident(ident) if ident == *name => Some(ident.span()),
+        proc_macro2::TokenTree::Group(group) => named_in(&group.stream(), name),
+        _ => None,
+    })
+}
+
 /// A target as an expression, and what it needs.
 pub(crate) struct Resolved {
     pub(crate) tokens: TokenStream,
@@ -334,9 +343,10 @@ fn argument(arg: &Expr, function: &Function) -> TokenStream {
 
 /// What the target of a method is given for its `self`.
 fn this(function: &Function) -> TokenStream {
+    let this = function.this();
     match function.receiver.as_ref().map(|receiver| &receiver.kind) {
         None => quote!(()),
-        Some(ReceiverKind::Value) => quote!(&self),
-        Some(_) => quote!(&*self),
+        Some(ReceiverKind::Value) => quote!(&#this),
+        Some(_) => quote!(&*#this),
     }
 }

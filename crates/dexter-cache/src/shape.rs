@@ -220,7 +220,8 @@ macro_rules! shape {
     };
 }
 
-shape!(Plain<V> of V, handler false: Ok, |value| value);
+shape!(#[doc = "All of it, as callers of `get_or_load` say."] Plain<V> of V, handler false: Ok, |value| value);
+shape!(Bare<V> of V, handler false: |result| if is_outcome::<V>() { Err(result) } else { Ok(result) }, |value| value);
 shape!(OptionOf<V> of Option<V>, handler false: |result| result.ok_or(None), Some, nothing None => None);
 shape!(ResultOf<V, E> of Result<V, E>, handler false: |result| result.map_err(Err), Ok);
 shape!(ResultOptionOf<V, E> of Result<Option<V>, E>, handler false: |result| match result {
@@ -236,3 +237,13 @@ shape!(#[cfg(feature = "axum")] ResultOptionJsonOf<V, E> of Result<Option<axum::
     Ok(Some(axum::Json(value))) => Ok(value),
     other => Err(other),
 }, |value| Ok(Some(axum::Json(value))), nothing Ok(None) => Ok(None));
+
+/// Whether a type is a `Result` or an `Option` after all, although where the function was written nobody could know: it
+/// is an associated type, such as `T::Row`. Nothing tells then how to take it apart, so nothing of it is stored, and no
+/// error is.
+fn is_outcome<V>() -> bool {
+    let name = std::any::type_name::<V>();
+    ["core::result::Result<", "core::option::Option<"]
+        .iter()
+        .any(|outcome| name.starts_with(outcome))
+}

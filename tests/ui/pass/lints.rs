@@ -17,18 +17,26 @@
     variant_size_differences,
     rust_2018_idioms,
     non_ascii_idents,
+    redundant_lifetimes,
+    unnameable_types,
+    unit_bindings,
+    impl_trait_redundant_captures,
+    tail_expr_drop_order,
     unused,
     clippy::all,
     clippy::pedantic,
     clippy::nursery,
-    clippy::cargo
+    clippy::cargo,
+    clippy::shadow_same,
+    clippy::shadow_reuse,
+    clippy::shadow_unrelated,
+    clippy::pattern_type_mismatch
 )]
 #![allow(
     clippy::future_not_send,
     reason = "one of the functions is not `Send`, on purpose"
 )]
 #![allow(
-    single_use_lifetimes,
     clippy::multiple_crate_versions,
     clippy::cargo_common_metadata,
     reason = "not about code that is generated"

@@ -19,7 +19,7 @@ pub use crate::global::refresh;
 pub use crate::key::{KeyBuilder, value_text};
 pub use crate::load::{Detach, Inline};
 pub use crate::policy::Policy;
-pub use crate::shape::{CacheValue, Codec, Decode, Encode, LocalValue, Shape};
+pub use crate::shape::{CacheValue, Codec, Decode, Encode, LocalValue, Plain, Shape};
 pub use crate::share::{Alone, Always, Late, Share, Sharing, Success};
 pub use crate::site::Site;
 pub use crate::target::Invalidated;

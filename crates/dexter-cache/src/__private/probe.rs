@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use crate::SharedError;
 use crate::load::{Detach, Inline};
 use crate::shape::{
-    CacheValue, Local, LocalValue, OptionOf, Plain, Refused, ResultOf, ResultOptionOf, Serde,
-    Shape, Stores,
+    Bare, CacheValue, Local, LocalValue, OptionOf, Refused, ResultOf, ResultOptionOf, Serde, Shape,
+    Stores,
 };
 #[cfg(feature = "axum")]
 use crate::shape::{JsonOf, OptionJsonOf, ResultJsonOf, ResultOptionJsonOf};
@@ -101,7 +101,7 @@ macro_rules! shape_level {
     };
 }
 
-shape_level!(AskShape0: [V] Probe<V> => Plain;);
+shape_level!(AskShape0: [V] Probe<V> => Bare;);
 shape_level! { AskShape1:
     [V] &Probe<Option<V>> => OptionOf;
     [V, E] &Probe<Result<V, E>> => ResultOf;

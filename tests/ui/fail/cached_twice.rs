@@ -1,0 +1,9 @@
+use dexter_cache::cached;
+
+#[cached(ttl = 300)]
+#[cached(ttl = 60)]
+async fn get_issue(id: u64) -> u64 {
+    id
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use dexter_cache::cached;
+
+#[cached(ttl: 300)]
+async fn get_issue(id: u64) -> u64 {
+    id
+}
+
+fn main() {}
