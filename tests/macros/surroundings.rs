@@ -29,7 +29,7 @@ async fn arguments_may_be_called_like_the_function_and_like_what_is_made_of_it()
     assert_eq!(key::peek("a", 1, 2, 3, 4).await.unwrap(), None);
 }
 
-/// The attribute comes first, so it sees a function that may not be there.
+/// The attribute stands before the condition.
 #[cached(ttl = 1, prefix = "surroundings.here")]
 #[cfg(test)]
 async fn here() -> u64 {

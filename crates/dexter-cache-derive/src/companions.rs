@@ -86,22 +86,18 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let in_companion = format_ident!("{SITE}");
     let builder = matching::builder(model);
     let private = &model.private;
-    let cfgs = model.cfgs();
     quote! {
-        #cfgs
         #[doc(hidden)]
         #[allow(dead_code, non_snake_case, clippy::all, clippy::pedantic, clippy::nursery)]
         fn #site() -> &'static #private::Site {
             #companion::#in_companion()
         }
 
-        #cfgs
         #[doc = #doc]
         #[doc(hidden)]
         #[allow(non_camel_case_types, dead_code, missing_debug_implementations, missing_copy_implementations)]
         #vis struct #companion {}
 
-        #cfgs
         #[doc(hidden)]
         #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #companion {
@@ -139,8 +135,7 @@ fn functions(model: &Model, companion: &Ident) -> TokenStream {
     let (site_name, attributes) = if free {
         (format_ident!("{SITE}"), TokenStream::new())
     } else {
-        let cfgs = model.cfgs();
-        let attributes = quote!(#cfgs #[doc(hidden)] #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]);
+        let attributes = quote!(#[doc(hidden)] #[allow(dead_code, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]);
         (method_site(model), attributes)
     };
     let matching = matching::function(model, &matching, &site_name);
@@ -300,9 +295,7 @@ fn target(model: &Model) -> TokenStream {
             quote!(Self::#companion #turbofish(#(#names),*)),
         )
     };
-    let cfgs = model.cfgs();
     quote! {
-        #cfgs
         #[doc(hidden)]
         #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]
         #vis fn #name #params(#this, #(#keyed),*) -> #private::Key #clause {

@@ -62,7 +62,7 @@ pub const fn check(own: &[&str], flattened: &[Names]) {
 }
 
 /// A name of `names` that is in one of the others.
-const fn met<'a>(names: &Names, own: &[&'a str], others: &[Names]) -> Option<&'static str> {
+const fn met(names: &Names, own: &[&str], others: &[Names]) -> Option<&'static str> {
     let mut at = 0;
     while at < names.0.len() {
         if holds(own, others, names.0[at]) {
@@ -144,6 +144,11 @@ mod tests {
     const PAGE: Names = Names(&["number", "size"], &[]);
     const RANGE: Names = Names(&["from"], &[PAGE]);
 
+    struct Told;
+    impl Fields for Told {
+        const NAMES: Names = PAGE;
+    }
+
     #[test]
     fn a_name_is_found_however_deep_it_lies() {
         assert_eq!(met(&RANGE, &["size"], &[]), Some("size"));
@@ -154,10 +159,6 @@ mod tests {
     #[test]
     fn a_type_that_tells_nothing_is_asked_all_the_same() {
         assert!(Of::<u64>::NAMES.0.is_empty());
-        struct Told;
-        impl Fields for Told {
-            const NAMES: Names = PAGE;
-        }
         assert_eq!(Of::<Option<Box<Told>>>::NAMES.0, ["number", "size"]);
     }
 
