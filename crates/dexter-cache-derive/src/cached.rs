@@ -274,9 +274,7 @@ fn beside(model: &Model) -> TokenStream {
         }
         (is("allow") || is("warn") || is("deny")).then(|| attr.to_token_stream())
     });
-    let cfgs = model.cfgs();
     quote! {
-        #cfgs
         #(#lints)*
         #[doc(hidden)]
         #[allow(clippy::unused_async, clippy::used_underscore_items)]

@@ -31,9 +31,7 @@ pub(crate) fn function(model: &Model, name: &Ident, site: &Ident) -> TokenStream
         }
     } else {
         // No type can be made inside of an `impl`: the parts are named by text there.
-        let cfgs = model.cfgs();
         quote! {
-            #cfgs
             #[doc = #doc]
             #[doc(hidden)]
             #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]
@@ -73,16 +71,13 @@ pub(crate) fn builder(model: &Model) -> TokenStream {
             }
         }
     });
-    let cfgs = model.cfgs();
     quote! {
-        #cfgs
         #[doc(hidden)]
         #[derive(::core::fmt::Debug, ::core::clone::Clone)]
         #[must_use = "nothing is removed by this alone"]
         #[allow(non_camel_case_types, dead_code, unreachable_pub)]
         #vis struct #builder(#private::Matching);
 
-        #cfgs
         #[doc(hidden)]
         #[allow(dead_code, non_snake_case, clippy::all, clippy::pedantic, clippy::nursery)]
         impl #builder {
@@ -91,7 +86,6 @@ pub(crate) fn builder(model: &Model) -> TokenStream {
             #remove
         }
 
-        #cfgs
         #[doc(hidden)]
         impl ::core::convert::From<#builder> for #private::KeyPattern {
             fn from(keys: #builder) -> Self {

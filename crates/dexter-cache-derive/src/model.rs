@@ -92,15 +92,6 @@ impl Model {
         })
     }
 
-    /// The conditions under which the function is there at all: what is made beside it is there under the same ones.
-    pub(crate) fn cfgs(&self) -> TokenStream {
-        let attrs = self.function.attrs.iter();
-        attrs
-            .filter(|attr| attr.path().is_ident("cfg"))
-            .map(ToTokens::to_token_stream)
-            .collect()
-    }
-
     /// A name beside the function, for code that is not to be called by the user.
     pub(crate) fn beside(&self, what: &str) -> Ident {
         let name = names::text(&self.function.sig.ident);
