@@ -308,7 +308,7 @@ pub(super) mod tests {
             clock: Clock::ByHand(clock.clone()),
             guards: Guards::default(),
         };
-        let backend = Arc::new(MemoryBackend::new(1));
+        let backend = Arc::new(MemoryBackend::new(10));
         let flights = Flights::new(Guards::default());
         Tier::new(backend, config, flights, &MemoryLimits::Entries(10))
     }
