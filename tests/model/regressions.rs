@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dexter_cache::backend::{CacheBackend, When};
 use dexter_cache::{Cache, Key, KeyPattern, Reach, Serving, Ttl};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -21,8 +23,11 @@ struct Scene {
 
 impl Scene {
     async fn of(processes: usize) -> Self {
+        Self::on(SimServer::new(1, 2, LATENCY), processes).await
+    }
+
+    async fn on(server: SimServer, processes: usize) -> Self {
         fastrand::seed(1);
-        let server = SimServer::new(1, 2, LATENCY);
         let world = World::new(1, processes, Duration::ZERO, false, false);
         let mut caches = Vec::new();
         for process in 0..processes {
@@ -71,7 +76,10 @@ async fn a_replayed_removal_is_said_again_to_a_replica_that_lacks_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sweep_that_connects_anew_does_not_trust_another_server() {
-    let scene = Scene::of(1).await;
+    let server = SimServer::new(1, 2, LATENCY);
+    // Else the end of the connection is told, and the server is not trusted any more by then.
+    server.keep_silent();
+    let scene = Scene::on(server, 1).await;
     let cache = &scene.caches[0];
     set(cache, 1).await;
     cache.remove(&key()).await.expect("a removal");
@@ -105,6 +113,33 @@ async fn the_process_elected_to_clear_goes_on_after_it_was_cut_off() {
         assert_eq!(cache.health().serving, Serving::Backend);
         assert_eq!(get(cache).await, None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_trusts_a_restarted_server_while_another_process_is_to_clear_it() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let scene = Scene::of(1).await;
+    let cache = &scene.caches[0];
+    set(cache, 1).await;
+    let world = World::new(1, 1, Duration::ZERO, false, false);
+    let other = SimBackend::new(scene.server.clone(), 0, world);
+    scene.server.restart_whole();
+    // Before the cache tries for the first time, somebody else is elected.
+    other.ping().await.expect("it is back");
+    let elected = format!("scene:dexter-cache:run:run{}", scene.server.run());
+    let says = |text: &'static str| {
+        let text = Bytes::from_static(text.as_bytes());
+        other.set(&elected, text, MINUTE, When::Always)
+    };
+    says("clearing 0").await.expect("a set");
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(cache.health().serving, Serving::Memory);
+    assert_eq!(get(cache).await, None);
+    let epoch = other.remove(&["scene:dexter-cache:epoch"]).await;
+    assert_eq!(epoch.expect("a removal"), 1);
+    says("cleared").await.expect("a set");
+    scene.until_well().await;
+    assert_eq!(get(cache).await, None);
 }
 
 /// A load that waits to be let go on.

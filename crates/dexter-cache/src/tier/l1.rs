@@ -296,7 +296,7 @@ pub(super) mod tests {
 
     /// A tier with L1, told of what changes under `ns:` by whoever calls it.
     pub(in crate::tier) fn tier(clock: &TestClock) -> Arc<Tier> {
-        tier_over(Arc::new(MemoryBackend::new(1)), clock)
+        tier_over(Arc::new(MemoryBackend::new(10)), clock)
     }
 
     pub(in crate::tier) fn tier_over(

@@ -165,3 +165,109 @@ impl Watcher for Tier {
         ));
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::flight::Shared;
+    use crate::tag::TagId;
+    use crate::target::Target;
+    use crate::tier::{Asked, Seen, l1};
+    use crate::wire::{About, Entry};
+
+    /// A tier with L1 that is told of changes, and what a value under one tag carries.
+    struct Told {
+        tier: Arc<Tier>,
+        key: Key,
+        tag: TagId,
+        about: About,
+    }
+
+    impl Told {
+        async fn new() -> Self {
+            let clock = TestClock::new();
+            clock.advance(Duration::from_secs(1));
+            let (tier, tag) = (l1::tests::tier(&clock), TagId::of("tag"));
+            tier.watched.accepted.store(true, Ordering::SeqCst);
+            tier.begin_anew(true, tier.moment());
+            tier.breaker.close(1);
+            let mut told = Self {
+                about: tier.about(0, Duration::from_secs(3600)),
+                tier,
+                key: Key::new("a"),
+                tag,
+            };
+            let (seen, budget) = (&mut Seen::default(), &mut told.tier.budget());
+            let labels = told.tier.label(&[tag], false, seen, budget).await;
+            let labels = labels.expect("memory answers");
+            told.about.epoch = labels.epoch;
+            told.about.tags = labels.tags;
+            told.learn().await;
+            told
+        }
+
+        /// Reads tokens and epoch, which are known from then on.
+        async fn learn(&self) {
+            let budget = &mut self.tier.budget();
+            let look = self.tier.look_up(&self.key, &[self.tag], budget).await;
+            look.expect("memory answers");
+        }
+
+        fn ask(&self) -> Asked {
+            let asked = Asked::default();
+            self.tier.ask(&self.key, &asked);
+            asked
+        }
+
+        /// Whether L1 keeps what was read since `asked`.
+        fn is_kept(&self, asked: &Asked) -> bool {
+            let entry = Entry {
+                about: self.about.clone(),
+                token: 1,
+                mark: None,
+                etag: None,
+                nothing: false,
+                payload: b"",
+            };
+            let value = || -> Shared { Arc::new(1_u32) };
+            self.tier.keep(&self.key, value, &entry, None, asked, None);
+            let kept = self.tier.in_memory(&self.key).is_some();
+            self.tier.evict(&self.key);
+            kept
+        }
+
+        fn changed(&self, name: &str) {
+            let key = format!("ns:{RESERVED}:{name}");
+            self.tier.changed(key.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_bears_a_token_that_is_not_known_any_more_is_not_kept() {
+        let told = Told::new().await;
+        assert!(told.is_kept(&told.ask()));
+        let tag = format!("tag:{:016x}", told.tag.0);
+        for name in [tag.as_str(), "epoch"] {
+            told.changed(name);
+            // Nobody is told a second time: what enters now would stay.
+            assert!(!told.is_kept(&told.ask()), "{name}");
+            told.learn().await;
+            assert!(told.is_kept(&told.ask()), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_before_its_tag_was_invalidated_here_is_not_kept() {
+        let told = Told::new().await;
+        let asked = told.ask();
+        drop(told.tier.flights.raise(Target::Tag(told.tag)));
+        assert!(!told.is_kept(&asked));
+        assert!(told.is_kept(&told.ask()));
+        let fence = told.tier.flights.raise(Target::Tag(told.tag));
+        assert!(!told.is_kept(&told.ask()), "it is just being invalidated");
+        drop(fence);
+    }
+}
