@@ -2,6 +2,7 @@
 
 mod commands;
 mod fences;
+mod gathered;
 mod life;
 mod old_servers;
 mod refusals;

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::config::{Protocol, RedisConfig};
+use super::gather::Gather;
 use super::watch::{Telling, Watch};
 use super::{error, stream};
 use crate::backend::Pong;
@@ -26,6 +27,8 @@ const PROBE_KEY: &str = "dexter-cache:probe";
 pub(super) struct Connection {
     link: MultiplexedConnection,
     driver: AbortHandle,
+    /// Reads of single keys.
+    pub(super) gather: Gather,
     /// What names it on the server; `None` where the server does not tell.
     pub(super) mark: Option<Mark>,
     pub(super) run_id: Option<String>,
@@ -125,6 +128,7 @@ impl Connection {
             Err(refused) => return Err(error::from_redis(config, &refused)),
         };
         let mut connection = Self {
+            gather: Gather::begin(config, link.clone()),
             link,
             driver,
             mark: None,

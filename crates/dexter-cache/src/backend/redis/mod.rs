@@ -5,6 +5,7 @@ mod backend;
 mod config;
 mod connection;
 mod error;
+mod gather;
 mod ops;
 mod scripts;
 mod stream;

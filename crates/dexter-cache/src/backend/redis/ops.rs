@@ -20,9 +20,17 @@ pub(super) const BATCH: usize = 500;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 pub(super) async fn get(backend: &RedisBackend, key: &str) -> Result<Option<Bytes>, Error> {
+    let (config, live) = (backend.config(), backend.live()?);
+    let (_under_way, gather) = live.gather.enter();
+    if gather {
+        match live.gather.get(config, key).await {
+            Err(denied) if denied.kind() == ErrorKind::Denied => live.gather.deny(),
+            other => return other,
+        }
+    }
     let mut get = cmd("GET");
     get.arg(key);
-    value(backend.config(), backend.ask(&get).await?, "GET")
+    value(config, live.send(config, &get).await?, "GET")
 }
 
 pub(super) async fn get_many(
@@ -245,7 +253,11 @@ fn outcome(there: Option<Bytes>) -> SetOutcome {
     }
 }
 
-fn value(config: &RedisConfig, reply: Value, what: &str) -> Result<Option<Bytes>, Error> {
+pub(super) fn value(
+    config: &RedisConfig,
+    reply: Value,
+    what: &str,
+) -> Result<Option<Bytes>, Error> {
     match reply {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => Ok(Some(Bytes::from(bytes))),
