@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// Those that end by themselves: all but the service.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "bypass_and_refresh",
     "custom_backend",
     "derive_key",
     "get_or_load",
     "http_handler",
     "invalidation",
+    "many_and_warm",
     "methods",
     "outage",
     "quickstart",
