@@ -32,7 +32,7 @@ const ROOMS: &[&[&str]] = &[
     ],
     &["pattern"],
     &["key"],
-    &["clock", "error", "guard", "sync", "telemetry"],
+    &["clock", "error", "guard", "kept", "sync", "telemetry"],
 ];
 
 #[test]

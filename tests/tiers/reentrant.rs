@@ -55,7 +55,7 @@ fn work(builder: CacheBuilder, serving: Serving) {
         let cell = Arc::new(OnceLock::new());
         CACHE.set(Arc::downgrade(&cell));
         let builder = builder.memory_weight(300, |entry| {
-            let loud = entry.value().downcast_ref::<Loud>();
+            let loud = entry.value::<Loud>();
             call(loud.expect("nothing else is stored").0);
             100
         });

@@ -215,7 +215,7 @@ impl CacheBuilder {
     ///
     /// // 64 MiB, where every value is a string.
     /// let cache = Cache::builder().memory_weight(64 << 20, |entry| {
-    ///     let text = entry.value().downcast_ref::<String>().map_or(0, String::len);
+    ///     let text = entry.value::<String>().map_or(0, String::len);
     ///     u32::try_from(entry.key().len() + text + 100).unwrap_or(u32::MAX)
     /// });
     /// ```

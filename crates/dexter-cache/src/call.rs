@@ -1,7 +1,6 @@
 //! One call of a cached function, up to the point where it has to wait: which cache, which mode, and a look into
 //! memory.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use crate::cache::Cache;
 use crate::clock::Nanos;
 use crate::global::{self, Mode, Scope};
 use crate::inner::Inner;
+use crate::kept::{self, Shared};
 use crate::key::{Key, KeyBuilder};
 use crate::record::CallRecord;
 use crate::shape::Shape;
@@ -243,8 +243,7 @@ pub(crate) fn look<'k, R, S: Shape<R>, const AHEAD: bool>(
         return Looked::Round;
     }
     if mode != Mode::Refresh
-        && let Some((value, fresh_until, extra)) =
-            inner.in_memory_with::<S::Value>(key, traits.local)
+        && let Some((value, fresh_until, extra)) = inner.in_memory_with(key, traits.local, S::open)
     {
         if mode != Mode::Warm {
             inner.counters.add(prefix, Event::Hit);
@@ -280,16 +279,17 @@ impl Inner {
         key: &Key,
         local: bool,
     ) -> Option<(V, Nanos)> {
-        self.in_memory_with(key, local)
+        self.in_memory_with(key, local, |shared| kept::open(&shared))
             .map(|(value, fresh_until, _)| (value, fresh_until))
     }
 
     /// The same, with what few entries have.
     #[inline]
-    fn in_memory_with<V: Clone + Send + Sync + 'static>(
+    fn in_memory_with<V>(
         &self,
         key: &Key,
         local: bool,
+        open: impl FnOnce(Shared) -> Option<V>,
     ) -> Option<(V, Nanos, Option<Arc<Extra>>)> {
         let Held {
             value,
@@ -301,8 +301,7 @@ impl Inner {
             return None;
         }
         // Another type under the same key is a miss, and is overwritten.
-        let value: &V = (&*value as &(dyn Any + Send + Sync)).downcast_ref()?;
-        Some((value.clone(), fresh_until, extra))
+        Some((open(value)?, fresh_until, extra))
     }
 
     /// Whatever is kept under `key` in the memory that serves now, fresh or not.

@@ -326,6 +326,7 @@ mod health;
 pub mod http;
 mod inner;
 mod invalidate;
+mod kept;
 mod key;
 mod load;
 #[cfg(feature = "metrics")]

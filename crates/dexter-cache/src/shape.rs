@@ -1,9 +1,12 @@
 //! The shapes that a return type can have, and what of it is stored.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::kept::{self, Keep, Shared};
 
 /// Takes a return type apart: what is stored, and what is only returned.
 pub trait Shape<R>: Copy + Send + Sync {
@@ -19,7 +22,13 @@ pub trait Shape<R>: Copy + Send + Sync {
     /// The result that has this value.
     fn join(&self, value: Self::Value) -> R;
 
-    /// How the value becomes bytes.
+    /// What of a value that memory holds is the value.
+    #[inline]
+    fn open(shared: Shared) -> Option<Self::Value> {
+        kept::open(&shared)
+    }
+
+    /// How the value is kept, and how it becomes bytes.
     fn codec(&self) -> Codec<Self::Value>;
 
     /// Whether there is a `None` in the result, which can be remembered.
@@ -40,8 +49,10 @@ pub trait Shape<R>: Copy + Send + Sync {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Nothing;
 
-/// How a value becomes bytes and comes back; neither where it never leaves the process.
+/// How a value is kept in memory, and how it becomes bytes and comes back; the latter only where it leaves the process.
 pub struct Codec<V> {
+    /// For memory, and those who wait for it.
+    pub keep: Keep<V>,
     /// `None` for values that never leave the process.
     pub encode: Option<Encode<V>>,
     /// The way back.
@@ -53,15 +64,17 @@ pub type Encode<V> = fn(&V, &mut Vec<u8>) -> Result<(), serde_json::Error>;
 /// Bytes to value.
 pub type Decode<V> = fn(&[u8]) -> Result<V, serde_json::Error>;
 
-impl<V> Codec<V> {
+impl<V: Clone + Send + Sync + 'static> Codec<V> {
     pub(crate) const NONE: Self = Self {
+        keep: kept::boxed,
         encode: None,
         decode: None,
     };
 }
 
-impl<V: Serialize + DeserializeOwned> Codec<V> {
+impl<V: CacheValue> Codec<V> {
     pub(crate) const JSON: Self = Self {
+        keep: kept::boxed,
         encode: Some(|value, out| serde_json::to_writer(out, value)),
         decode: Some(|bytes| serde_json::from_slice(bytes)),
     };
@@ -134,6 +147,10 @@ impl<R> Shape<R> for Refused {
     }
 }
 
+/// Values that are an `Arc`, which is kept as it is; `M` says where they may go.
+#[derive(Debug)]
+pub struct Counted<M>(PhantomData<M>);
+
 /// Values that may go anywhere, as JSON.
 #[derive(Debug)]
 pub struct Serde;
@@ -175,6 +192,49 @@ macro_rules! shape {
         shape!(@stores $(#[$attr])* $name<$($generics),+>);
         shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Serde CacheValue, JSON $(, $pattern => $nothing)?);
         shape!(@impl $(#[$attr])* $name<$($generics),+>, $result, $handler, $split, $join, Local LocalValue, NONE $(, $pattern => $nothing)?);
+        shape!(@counted $(#[$attr])* $name<$($generics),+>);
+    };
+    (@counted $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>) => {
+        $(#[$attr])*
+        impl<R, T, M $(, $error)?> Shape<R> for $name<Arc<T>, $($error,)? Counted<M>>
+        where
+            T: Send + Sync + 'static,
+            $name<Arc<T>, $($error,)? M>: Shape<R, Value = Arc<T>>,
+        {
+            type Value = Arc<T>;
+            const HANDLER: bool = <$name<Arc<T>, $($error,)? M> as Shape<R>>::HANDLER;
+            const NOTHING: bool = <$name<Arc<T>, $($error,)? M> as Shape<R>>::NOTHING;
+
+            #[inline]
+            fn split(&self, result: R) -> Result<Arc<T>, R> {
+                $name::<Arc<T>, $($error,)? M>::new().split(result)
+            }
+
+            #[inline]
+            fn join(&self, value: Arc<T>) -> R {
+                $name::<Arc<T>, $($error,)? M>::new().join(value)
+            }
+
+            #[inline]
+            fn open(shared: Shared) -> Option<Arc<T>> {
+                kept::open_arc(shared)
+            }
+
+            fn codec(&self) -> Codec<Arc<T>> {
+                Codec {
+                    keep: kept::counted,
+                    ..$name::<Arc<T>, $($error,)? M>::new().codec()
+                }
+            }
+
+            fn is_nothing(&self, result: &R) -> bool {
+                $name::<Arc<T>, $($error,)? M>::new().is_nothing(result)
+            }
+
+            fn nothing(&self) -> Option<R> {
+                $name::<Arc<T>, $($error,)? M>::new().nothing()
+            }
+        }
     };
     (@stores $(#[$attr:meta])* $name:ident<V $(, $error:ident)?>) => {
         $(#[$attr])*

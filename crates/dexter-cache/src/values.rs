@@ -7,7 +7,6 @@ use crate::backend::When;
 use crate::backend::memory::Held;
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind};
-use crate::flight::Shared;
 use crate::key::Key;
 use crate::policy::{Life, Policy};
 use crate::shape::{CacheValue, Codec, Nothing};
@@ -334,7 +333,7 @@ impl Cache {
             Found::Value(entry) => {
                 let value = codec.decode.and_then(|decode| decode(entry.payload).ok());
                 if let Some(value) = &value {
-                    let shared = || -> Shared { Arc::new(value.clone()) };
+                    let shared = || (codec.keep)(value);
                     tier.keep(key, shared, &entry, None, asked, None);
                 }
                 value

@@ -6,12 +6,13 @@
 
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::SharedError;
 use crate::load::{Detach, Inline};
 use crate::shape::{
-    Bare, CacheValue, Local, LocalValue, OptionOf, Refused, ResultOf, ResultOptionOf, Serde, Shape,
-    Stores,
+    Bare, CacheValue, Counted, Local, LocalValue, OptionOf, Plain, Refused, ResultOf,
+    ResultOptionOf, Serde, Shape, Stores,
 };
 #[cfg(feature = "axum")]
 use crate::shape::{JsonOf, OptionJsonOf, ResultJsonOf, ResultOptionJsonOf};
@@ -76,7 +77,7 @@ pub mod levels {
 // What of the return type is the value.
 
 macro_rules! shape_level {
-    ($name:ident: $($(#[$attr:meta])* [$($generics:ident),*] $probe:ty => $shape:ident;)+) => {
+    ($name:ident: $($(#[$attr:meta])* [$($generics:ident),*] $probe:ty => $shape:ident<$($part:ty),+> $($counted:ident)?;)+) => {
         pub trait $name {
             type Serde;
             type Local;
@@ -86,8 +87,8 @@ macro_rules! shape_level {
         $(
             $(#[$attr])*
             impl<$($generics),*> $name for $probe {
-                type Serde = $shape<$($generics,)* Serde>;
-                type Local = $shape<$($generics,)* Local>;
+                type Serde = $shape<$($part,)* shape_level!(@reach Serde $($counted)?)>;
+                type Local = $shape<$($part,)* shape_level!(@reach Local $($counted)?)>;
                 #[inline]
                 fn dexter_shape(&self) -> Self::Serde {
                     $shape::new()
@@ -99,28 +100,36 @@ macro_rules! shape_level {
             }
         )+
     };
+    (@reach $reach:ident) => { $reach };
+    (@reach $reach:ident counted) => { Counted<$reach> };
 }
 
-shape_level!(AskShape0: [V] Probe<V> => Bare;);
+shape_level!(AskShape0: [V] Probe<V> => Bare<V>;);
 shape_level! { AskShape1:
-    [V] &Probe<Option<V>> => OptionOf;
-    [V, E] &Probe<Result<V, E>> => ResultOf;
+    [T] &Probe<Arc<T>> => Plain<Arc<T>> counted;
+    [V] &Probe<Option<V>> => OptionOf<V>;
+    [V, E] &Probe<Result<V, E>> => ResultOf<V, E>;
     #[cfg(feature = "axum")]
-    [V] &Probe<axum::Json<V>> => JsonOf;
+    [V] &Probe<axum::Json<V>> => JsonOf<V>;
 }
 shape_level! { AskShape2:
-    [V, E] &&Probe<Result<Option<V>, E>> => ResultOptionOf;
+    [T] &&Probe<Option<Arc<T>>> => OptionOf<Arc<T>> counted;
+    [T, E] &&Probe<Result<Arc<T>, E>> => ResultOf<Arc<T>, E> counted;
+    [V, E] &&Probe<Result<Option<V>, E>> => ResultOptionOf<V, E>;
     #[cfg(feature = "axum")]
-    [V] &&Probe<Option<axum::Json<V>>> => OptionJsonOf;
+    [T] &&Probe<axum::Json<Arc<T>>> => JsonOf<Arc<T>> counted;
     #[cfg(feature = "axum")]
-    [V, E] &&Probe<Result<axum::Json<V>, E>> => ResultJsonOf;
+    [V] &&Probe<Option<axum::Json<V>>> => OptionJsonOf<V>;
+    #[cfg(feature = "axum")]
+    [V, E] &&Probe<Result<axum::Json<V>, E>> => ResultJsonOf<V, E>;
 }
-#[cfg(feature = "axum")]
 shape_level! { AskShape3:
-    [V, E] &&&Probe<Result<Option<axum::Json<V>>, E>> => ResultOptionJsonOf;
+    [T, E] &&&Probe<Result<Option<Arc<T>>, E>> => ResultOptionOf<Arc<T>, E> counted;
+    #[cfg(feature = "axum")]
+    [T, E] &&&Probe<Result<axum::Json<Arc<T>>, E>> => ResultJsonOf<Arc<T>, E> counted;
+    #[cfg(feature = "axum")]
+    [V, E] &&&Probe<Result<Option<axum::Json<V>>, E>> => ResultOptionJsonOf<V, E>;
 }
-#[cfg(not(feature = "axum"))]
-pub trait AskShape3 {}
 
 /// What cannot be stored is refused: [`checked`] has said so.
 pub trait Settle0 {

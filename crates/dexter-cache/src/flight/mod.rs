@@ -23,12 +23,11 @@ mod part;
 #[cfg(all(test, not(shuttle)))]
 mod tests;
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::any::TypeId;
+use std::hash::Hasher;
 use std::sync::{Arc, OnceLock, PoisonError};
 
+use hashbrown::HashTable;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::part::{Arrival, Observer};
@@ -47,7 +46,7 @@ const MAX_TURNS: u32 = 32;
 const SHARDS: usize = 64;
 
 /// A value or an error that followers clone out of, typed by the flight's `TypeId` or by who put it there.
-pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
+pub(crate) use crate::kept::Shared;
 
 /// What a flight came to.
 #[derive(Clone)]
@@ -87,10 +86,12 @@ pub(crate) struct Flights {
 /// Called with the key and the token of the lease.
 type Orphaned = Box<dyn Fn(Key, u128) + Send + Sync>;
 
-type Shard = HashMap<Key, Slot, BuildHasherDefault<KeyHasher>>;
-
+/// What is under way for the keys of one shard.
 #[derive(Default)]
+struct Shard(HashTable<Slot>);
+
 struct Slot {
+    key: Key,
     /// Nearly always one: more only for different types under one key.
     flights: Vec<Arc<Flight>>,
     /// Fences that stand over this very key.
@@ -181,7 +182,7 @@ impl Flights {
     /// Joins the flight of `key` and `type_id`, or begins one under `tags`.
     pub(crate) fn join(self: &Arc<Self>, key: &Key, type_id: TypeId, tags: &TagSet) -> Joined {
         let mut shard = self.shard(key);
-        let slot = slot(&mut shard, key);
+        let slot = shard.slot(key);
         let joined = self.tags.moves();
         let joinable = |flight: &&Arc<Flight>| {
             flight.type_id == type_id && !flight.exclusive && !flight.is_outdated(joined)
@@ -208,7 +209,7 @@ impl Flights {
         exclusive: bool,
     ) -> Turn {
         let mut shard = self.shard(key);
-        let slot = slot(&mut shard, key);
+        let slot = shard.slot(key);
         slot.detach_all();
         self.begin(slot, key, type_id, tags, exclusive)
     }
@@ -222,7 +223,7 @@ impl Flights {
         tags: &TagSet,
     ) -> Option<Turn> {
         let mut shard = self.shard(key);
-        let slot = slot(&mut shard, key);
+        let slot = shard.slot(key);
         let refreshed = slot.flights.iter().any(|flight| flight.exclusive);
         (!refreshed).then(|| self.begin(slot, key, type_id, tags, true))
     }
@@ -306,7 +307,7 @@ impl Flights {
         let target = Arc::new(target);
         if let Target::Key(key) = &*target {
             let mut shard = self.shard(key);
-            let slot = slot(&mut shard, key);
+            let slot = shard.slot(key);
             slot.fences += 1;
             slot.detach_all();
         } else {
@@ -325,15 +326,10 @@ impl Flights {
 
     fn lower(&self, target: &Arc<Target>) {
         if let Target::Key(key) = &**target {
-            let mut shard = self.shard(key);
-            if let Entry::Occupied(mut entry) = shard.entry(key.clone()) {
-                let slot = entry.get_mut();
+            self.shard(key).change(key, |slot| {
                 slot.fences -= 1;
                 slot.detach_fenced();
-                if slot.is_idle() {
-                    entry.remove();
-                }
-            }
+            });
         } else {
             let mut standing = self
                 .standing
@@ -351,8 +347,8 @@ impl Flights {
 
     fn walk(&self, target: &Target, mut visit: impl FnMut(&mut Slot)) {
         for shard in &self.shards {
-            lock(shard).retain(|key, slot| {
-                if target.covers(key) {
+            lock(shard).0.retain(|slot| {
+                if target.covers(&slot.key) {
                     visit(slot);
                 }
                 !slot.is_idle()
@@ -372,7 +368,7 @@ impl Flights {
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.standing_count.load(Ordering::SeqCst) == 0
-            && self.shards.iter().all(|shard| lock(shard).is_empty())
+            && self.shards.iter().all(|shard| lock(shard).0.is_empty())
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
@@ -385,8 +381,27 @@ impl Flights {
     }
 }
 
-fn slot<'a>(shard: &'a mut Shard, key: &Key) -> &'a mut Slot {
-    shard.entry(key.clone()).or_default()
+impl Shard {
+    fn get(&self, key: &Key) -> Option<&Slot> {
+        self.0.find(key.hash(), |slot| slot.key == *key)
+    }
+
+    /// What is under way for `key`, begun empty.
+    fn slot(&mut self, key: &Key) -> &mut Slot {
+        let is_it = |slot: &Slot| slot.key == *key;
+        let entry = self.0.entry(key.hash(), is_it, |slot| slot.key.hash());
+        entry.or_insert_with(|| Slot::new(key)).into_mut()
+    }
+
+    /// Changes what is under way for `key`, if anything is. What has become idle goes.
+    fn change(&mut self, key: &Key, change: impl FnOnce(&mut Slot)) {
+        if let Ok(mut entry) = self.0.find_entry(key.hash(), |slot| slot.key == *key) {
+            change(entry.get_mut());
+            if entry.get().is_idle() {
+                entry.remove();
+            }
+        }
+    }
 }
 
 /// A panic inside the lock leaves the map whole: each step under it is one insertion or removal.
@@ -395,6 +410,14 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Slot {
+    fn new(key: &Key) -> Self {
+        Self {
+            key: key.clone(),
+            flights: Vec::new(),
+            fences: 0,
+        }
+    }
+
     fn detach_all(&mut self) {
         for flight in self.flights.drain(..) {
             flight.fenced.store(true, Ordering::Relaxed);

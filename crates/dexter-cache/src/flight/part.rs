@@ -1,6 +1,5 @@
 //! A caller's part in a flight: to wait, to load, to land it.
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use tokio::sync::SemaphorePermit;
@@ -129,12 +128,7 @@ impl Ticket {
 
     /// Takes the flight off the map, so that nobody joins it any more.
     fn withdraw(&self, shard: &mut Shard) {
-        if let Entry::Occupied(mut entry) = shard.entry(self.key.clone()) {
-            entry.get_mut().forget(&self.flight);
-            if entry.get().is_idle() {
-                entry.remove();
-            }
-        }
+        shard.change(&self.key, |slot| slot.forget(&self.flight));
     }
 }
 

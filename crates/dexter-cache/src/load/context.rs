@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::flight::Shared;
+use crate::kept;
 use crate::key::Key;
 use crate::tag::{TagId, TagSet};
 use crate::ttl::Ttl;
@@ -165,7 +166,7 @@ impl CacheContext {
     /// no `T`. In the type of the function `T` is what stands within `Ok`, `Some` and `Json`.
     pub fn stale<T: Clone + 'static>(&self) -> Option<T> {
         let present = self.0.present.as_ref()?;
-        present.value.downcast_ref::<T>().cloned()
+        kept::open(&present.value)
     }
 
     /// What the load that brought the present value gave to [`set_etag`](Self::set_etag).

@@ -15,6 +15,7 @@ use crate::call::{Answer, Call};
 use crate::clock::{self, Nanos};
 use crate::flight::{Joined, Landed, Shared, Source, Ticket, Turn, Waited};
 use crate::global::Mode;
+use crate::kept;
 use crate::policy::Policy;
 use crate::shape::{Codec, Nothing, Shape};
 use crate::share::Share;
@@ -107,7 +108,7 @@ where
         Intent::Read
     };
     let mut lead = Box::new(Lead::new(call, turn, intent, policy, codec));
-    if let Some(held) = held.filter(|held| held.value.is::<V>()) {
+    if let Some(held) = held.filter(|held| kept::is::<V>(&held.value)) {
         lead.found(Spare::in_memory(&held, inner.clock.coarse()));
     }
     if let Some(tier) = lead.tier() {
@@ -282,8 +283,8 @@ fn answer_of<V: Clone + Send + Sync + 'static>(
     } else {
         return None;
     };
-    let value = match held.value.downcast_ref::<V>() {
-        Some(value) => Some(value.clone()),
+    let value = match kept::open::<V>(&held.value) {
+        Some(value) => Some(value),
         None if call.traits.nothing && held.value.is::<Nothing>() => None,
         None => return None,
     };
@@ -387,7 +388,7 @@ fn landed_on<V: Clone + Send + Sync + 'static>(call: &Call, landed: Landed) -> F
                 }
             }
             // A flight is joined by the type of its value: what is no value of it is a `None`.
-            Found::Value(value.downcast_ref::<V>().cloned())
+            Found::Value(kept::open(&value))
         }
         Landed::Other(other) => {
             call.missed();
@@ -406,7 +407,7 @@ fn share_found<V: Clone + Send + Sync + 'static>(turn: Turn, value: Option<&V>, 
         Finding::Stale => (0, Source::Stale),
     };
     let value: Shared = match value {
-        Some(value) => Arc::new(value.clone()),
+        Some(value) => kept::boxed(value),
         None => Arc::new(Nothing),
     };
     drop(turn.land(Landed::Value {

@@ -117,7 +117,7 @@ where
         let look = Look {
             asked: Asked::default(),
             keep: &|value: &Option<V>, entry: &Entry<'_>, asked| {
-                let shared = || shared(value.as_ref());
+                let shared = || shared(value.as_ref(), self.codec);
                 let ahead = self.policy.refresh_ahead;
                 tier.keep(&call.key, shared, entry, ahead, asked, Some(ticket));
             },
@@ -261,7 +261,7 @@ where
             life = life.within(life.fresh);
         }
         let stored = Stored {
-            value: shared(value),
+            value: shared(value, self.codec),
             life,
             etag: wishes.etag,
             marks,
@@ -370,9 +370,9 @@ where
 }
 
 /// What is handed to followers and kept in memory.
-fn shared<V: Clone + Send + Sync + 'static>(value: Option<&V>) -> Shared {
+pub(super) fn shared<V>(value: Option<&V>, codec: Codec<V>) -> Shared {
     match value {
-        Some(value) => Arc::new(value.clone()),
+        Some(value) => (codec.keep)(value),
         None => Arc::new(Nothing),
     }
 }

@@ -7,6 +7,7 @@ use crate::backend::memory::Held;
 use crate::call::Call;
 use crate::clock::{self, Nanos};
 use crate::flight::{Observer, Shared, Ticket};
+use crate::kept;
 use crate::tag::{Marks, TagId, TagSet};
 use crate::tier::{Seen, Sight, Tier};
 use crate::wire::About;
@@ -83,7 +84,7 @@ impl Spare {
     }
 
     pub(super) fn value<V: Clone + 'static>(&self) -> Option<V> {
-        self.value.downcast_ref::<V>().cloned()
+        kept::open(&self.value)
     }
 
     pub(super) fn is_fresh(&self, now: Nanos) -> bool {

@@ -70,7 +70,7 @@ impl MemoryBackend {
     }
 
     /// A backend for at most `bytes` bytes: keys, values and what they take beside (about 150 bytes an entry). A
-    /// single value larger than 97 % of that is not stored.
+    /// single value larger than a shard of it (4 MiB and more, or all of it) is not stored.
     pub fn with_max_bytes(bytes: u64) -> Self {
         let limits = MemoryLimits::Weight {
             max: bytes,
@@ -200,7 +200,7 @@ impl CacheBackend for MemoryBackend {
     ) -> Result<u64, Error> {
         let matches = |key: &[u8]| pattern.matches(key) && filter.is_none_or(|allows| allows(key));
         let removed = self.0.store.remove_where(matches, |key| {
-            let _writer = self.0.lock(key.hash());
+            let _writer = self.0.lock(key.hash);
             self.0.store.remove_stored(key)
         });
         Ok(removed.await)

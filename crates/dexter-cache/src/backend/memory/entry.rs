@@ -1,30 +1,14 @@
-//! What one entry is made of, and how the engine finds it.
-//!
-//! What an entry costs, against the same engine holding `Arc<T>` under a `String` and no deadline:
-//!
-//! * in the engine's slab, 56 bytes against 48: key 16 (24 there), value 16 (8 there; the other 8 name its type),
-//!   deadline 8, the engine's own 16;
-//! * on the heap, 28 bytes more beside the text: two reference counts 16, hash 8, weight 4.
-//!
-//! Hash and weight lie on the heap because the slab is what is paid more than once: it also has a place for every
-//! ghost, and spare capacity of up to its own size. The text beside them is read by every look-up anyway.
+//! What one entry is made of, and how it is looked up.
 
 use std::any::Any;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use quick_cache::{Equivalent, Lifecycle, Weighter};
-use smallvec::SmallVec;
 
 use crate::clock::{self, Nanos};
 use crate::key::Key;
 use crate::policy::Life;
 use crate::tag::Marks;
-
-const HASH: usize = size_of::<u64>();
-const HEAD: usize = HASH + size_of::<u32>();
 
 /// A key as a look-up brings it: borrowed, its hash computed before. The text is UTF-8, as bytes, since only a weigher
 /// wants to read it.
@@ -43,81 +27,6 @@ impl<'a> From<&'a Key> for KeyRef<'a> {
             hash: key.hash(),
             text: key.as_bytes(),
         }
-    }
-}
-
-impl Hash for KeyRef<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<StoredKey> for KeyRef<'_> {
-    #[inline]
-    fn equivalent(&self, stored: &StoredKey) -> bool {
-        self.text == stored.text()
-    }
-}
-
-/// A key as it is stored: hash, weight of the entry and text in one block of memory.
-///
-/// The clone that a walk takes out of the engine is a counted pointer.
-#[derive(Clone)]
-pub(super) struct StoredKey(Arc<[u8]>);
-
-impl StoredKey {
-    pub(super) fn new(key: KeyRef<'_>, weight: u32) -> Self {
-        let mut block: SmallVec<[u8; 160]> = SmallVec::with_capacity(HEAD + key.text.len());
-        block.extend_from_slice(&key.hash.to_ne_bytes());
-        block.extend_from_slice(&weight.to_ne_bytes());
-        block.extend_from_slice(key.text);
-        Self(Arc::from(block.as_slice()))
-    }
-
-    #[inline]
-    pub(super) fn text(&self) -> &[u8] {
-        &self.0[HEAD..]
-    }
-
-    #[inline]
-    pub(super) fn hash(&self) -> u64 {
-        u64::from_ne_bytes(self.head())
-    }
-
-    pub(super) fn weight(&self) -> u32 {
-        let [.., a, b, c, d] = self.head::<HEAD>();
-        u32::from_ne_bytes([a, b, c, d])
-    }
-
-    /// The first `N` bytes; `new` writes at least [`HEAD`].
-    #[inline]
-    fn head<const N: usize>(&self) -> [u8; N] {
-        self.0
-            .first_chunk()
-            .copied()
-            .expect("a stored key begins with its head")
-    }
-}
-
-impl PartialEq for StoredKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
-    }
-}
-
-impl Eq for StoredKey {}
-
-impl Hash for StoredKey {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(StoredKey::hash(self));
-    }
-}
-
-impl fmt::Debug for StoredKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&String::from_utf8_lossy(self.text()), f)
     }
 }
 
@@ -288,58 +197,5 @@ impl fmt::Debug for Held {
         f.debug_struct("Held")
             .field("fresh_until", &self.fresh_until)
             .finish_non_exhaustive()
-    }
-}
-
-/// Hands on the hash that the key brings.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct PassThrough(u64);
-
-impl BuildHasher for PassThrough {
-    type Hasher = Self;
-
-    #[inline]
-    fn build_hasher(&self) -> Self {
-        Self(0)
-    }
-}
-
-impl Hasher for PassThrough {
-    #[inline]
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys write their hash and nothing else");
-    }
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// The weight was taken when the entry was made: the engine asks for it under its locks, and more than once.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StoredWeight;
-
-impl Weighter<StoredKey, Held> for StoredWeight {
-    #[inline]
-    fn weight(&self, key: &StoredKey, _: &Held) -> u64 {
-        u64::from(key.weight())
-    }
-}
-
-/// Carries what an insertion pushed out beyond the engine's lock, where values may be dropped: their `Drop` is code
-/// of the user, slow at times, and free to call the cache.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CarryOut;
-
-impl Lifecycle<StoredKey, Held> for CarryOut {
-    type RequestState = SmallVec<[(StoredKey, Held); 2]>;
-
-    fn on_evict(&self, out: &mut Self::RequestState, key: StoredKey, held: Held) {
-        out.push((key, held));
     }
 }

@@ -5,12 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use quick_cache::{Options, OptionsBuilder};
-
-/// The engine's own share for entries that were asked for more than once. An entry heavier than that share of a shard
-/// is not admitted.
-const HOT: f64 = 0.97;
-
 /// Entries that a shard holds at least, so that the shards fill evenly: each is bounded for itself, and keys spread by
 /// chance.
 const ENTRIES_PER_SHARD: usize = 1024;
@@ -45,9 +39,10 @@ impl<'a> EntryInfo<'a> {
         std::str::from_utf8(self.key).unwrap_or_default()
     }
 
-    /// The value, of the type that the function behind the cache returns.
-    pub fn value(&self) -> &'a (dyn Any + Send + Sync) {
-        self.value
+    /// The value, where it is a `T` or an `Arc<T>`. The value of a function is what stands within `Ok`, `Some` and `Json`.
+    pub fn value<T: Any + Send + Sync>(&self) -> Option<&'a T> {
+        let counted = || self.value.downcast_ref::<Arc<T>>().map(|value| &**value);
+        self.value.downcast_ref::<T>().or_else(counted)
     }
 
     /// How many bytes the encoded value has, where it was encoded on its way here.
@@ -66,21 +61,23 @@ impl fmt::Debug for EntryInfo<'_> {
 }
 
 /// Limits in the terms of the engine.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    pub(super) options: Options,
-    /// The weight of the heaviest entry that is admitted.
-    pub(super) heaviest: u64,
+    /// A power of two.
+    pub(super) shards: usize,
+    /// What a shard may hold, and the weight of the heaviest entry that is admitted.
+    pub(super) max: u64,
 }
 
 impl MemoryLimits {
     pub(super) fn plan(&self) -> Plan {
-        // What the engine takes by default.
+        // Enough that two threads seldom meet.
         let most = available_parallelism().map_or(4, |cores| cores.get() * 4);
         match self {
-            Self::Entries(max) => plan(*max, *max as u64, most.min(max / ENTRIES_PER_SHARD)),
+            Self::Entries(max) => plan(*max as u64, most.min(max / ENTRIES_PER_SHARD)),
             Self::Weight { max, .. } => {
                 let shards = usize::try_from(max / WEIGHT_PER_SHARD).unwrap_or(usize::MAX);
-                plan(estimate(*max), *max, most.min(shards))
+                plan(*max, most.min(shards))
             }
         }
     }
@@ -93,45 +90,15 @@ impl MemoryLimits {
     }
 }
 
-/// How many entries there may be, which settles how many ghosts the engine keeps: as if the weight were bytes and an
-/// entry had a kilobyte, but enough of them for a cache that counts in larger units.
-fn estimate(max: u64) -> usize {
-    let entries = (max / 1024).max(max.min(4096));
-    usize::try_from(entries.min(1 << 24)).unwrap_or(usize::MAX)
-}
-
-fn plan(entries: usize, weight: u64, shards: usize) -> Plan {
-    // The engine rounds up: the number of shards to a power of two, the share of each to a whole number. Both are
-    // rounded down before, so that all of them together never exceed what was asked for.
-    let mut shards = match shards {
+/// The number of shards and the share of each are rounded down, so that all of them together never exceed what was
+/// asked for.
+fn plan(max: u64, shards: usize) -> Plan {
+    let shards = match shards {
         0 => 1,
         shards => 1 << shards.ilog2(),
     };
-    // The engine halves the number itself below 32 entries a shard.
-    while shards > 1 && entries / shards < 32 {
-        shards /= 2;
-    }
-    let share = weight / shards as u64;
-    let options = OptionsBuilder::new()
-        .shards(shards)
-        .hot_allocation(HOT)
-        .estimated_items_capacity(entries)
-        .weight_capacity(share * shards as u64)
-        .build()
-        .expect("capacity and estimate are given");
     Plan {
-        options,
-        heaviest: hot_share(share),
+        shards,
+        max: max / shards as u64,
     }
-}
-
-/// As the engine computes it.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "must round as the engine does; the share is not negative and below `share`"
-)]
-fn hot_share(share: u64) -> u64 {
-    ((share as f64 * HOT) as u64).clamp(share.min(1), share)
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::engine::Walk;
 use super::store::{MemoryStore, SLICE};
 use crate::clock::{Nanos, after};
 
@@ -90,23 +91,25 @@ impl MemoryStore {
         let mut earliest = Nanos::MAX;
         // Insertions from here on lower it again by themselves.
         self.sweeping.earliest.store(Nanos::MAX, Ordering::Relaxed);
-        let mut entries = self.entries.iter();
+        let mut walk = Walk::default();
+        let mut nodes = Vec::new();
         loop {
             let (began, now) = (self.clock.now(), self.clock.coarse());
-            let mut met = 0;
             let mut given_back = 0;
-            for (key, held) in entries.by_ref().take(SLICE) {
-                met += 1;
-                if held.is_gone(now) {
-                    let gone = self.entries.remove_if(&key, |held| held.is_gone(now));
-                    given_back += u64::from(gone.is_some_and(|(_, held)| held.is_over(now)));
+            let more = self.entries.walk(&mut walk, SLICE, &mut nodes);
+            for node in nodes.drain(..) {
+                if node.held().is_gone(now) {
+                    let gone = self
+                        .entries
+                        .remove_if(&node.key(), |held| held.is_gone(now));
+                    given_back += u64::from(gone.is_some_and(|node| node.held().is_over(now)));
                 } else {
-                    earliest = earliest.min(held.kept_until());
+                    earliest = earliest.min(node.held().kept_until());
                 }
             }
             self.count_expired(given_back);
             worked += Duration::from_nanos(self.clock.now().saturating_sub(began));
-            if met < SLICE {
+            if !more {
                 self.sweeping.expect(earliest);
                 return worked;
             }

@@ -44,12 +44,7 @@ fn entries(max: usize, hand: &Hand) -> Arc<MemoryStore> {
 
 /// Weighs entries by the number that they hold.
 fn weighing(max: u64, hand: &Hand) -> Arc<MemoryStore> {
-    let weigher: Weigher = Arc::new(|entry| {
-        *entry
-            .value()
-            .downcast_ref::<u32>()
-            .expect("the tests store numbers")
-    });
+    let weigher: Weigher = Arc::new(|entry| *entry.value().expect("the tests store numbers"));
     MemoryStore::new(&MemoryLimits::Weight { max, weigher }, hand.clock())
 }
 
