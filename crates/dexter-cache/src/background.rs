@@ -1,10 +1,13 @@
 //! Tasks that outlive the call that started them, counted so that `close` can wait for them.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -25,10 +28,9 @@ impl Background {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(task);
         };
-        let running = Running::new(self);
-        Ok(runtime.spawn(async move {
-            let _running = running;
-            task.await
+        Ok(runtime.spawn(Counted {
+            task,
+            _running: Running::new(self),
         }))
     }
 
@@ -44,6 +46,23 @@ impl Background {
             }
         };
         tokio::time::timeout(patience, idle).await.is_ok()
+    }
+}
+
+pin_project! {
+    /// A task that is counted as long as it is there. An `async` block would hold it twice.
+    struct Counted<F> {
+        #[pin]
+        task: F,
+        _running: Running,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().task.poll(context)
     }
 }
 

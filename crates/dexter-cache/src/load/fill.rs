@@ -88,7 +88,7 @@ impl Fill {
                 // A backend that cannot compare may have stored what an invalidation had just removed.
                 if !lease.is_compared() && ticket.is_fenced() {
                     call.count(Event::Fenced);
-                    let _ = tier.remove(&[Target::Key(call.key.clone())]).await;
+                    let _ = Box::pin(tier.remove(&[Target::Key(call.key.clone())])).await;
                 } else {
                     call.count(Event::Stored);
                 }

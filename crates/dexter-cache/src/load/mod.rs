@@ -179,7 +179,8 @@ impl Detach {
         }
         match found.answer(shape, share) {
             Ok(result) => result,
-            Err(Some(lead)) => detached(&call, lead, shape, share, &limits, load()).await,
+            // In a box of its own: a hit in the backend, too, makes and moves this future.
+            Err(Some(lead)) => Box::pin(detached(&call, lead, shape, share, &limits, load())).await,
             Err(None) => Box::pin(alone(&call, share, &limits, load())).await,
         }
     }

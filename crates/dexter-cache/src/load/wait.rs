@@ -98,7 +98,10 @@ where
     let soft = limits.soft().zip(lead.stale_spare());
     let observer = lead.turn().ticket().observer();
     let (answer, answered) = oneshot::channel();
-    let running = spawn(call, run(lead, shape, share, load, answer)).await;
+    let running = match spawn(call, run(lead, shape, share, load, answer)) {
+        Ok(running) => Some(running),
+        Err(task) => here(task).await,
+    };
     let mut waiting = Waiting { answered, running };
     if let Some((until, spare)) = soft {
         if let Ok((result, answer)) = timeout_at(until, waiting.answer()).await {
@@ -193,7 +196,10 @@ where
         let result = without_context(load).await;
         let _ = answer.send((result, Answer::Loaded(Duration::ZERO)));
     };
-    let running = spawn(call, task).await;
+    let running = match spawn(call, task) {
+        Ok(running) => Some(running),
+        Err(task) => here(task).await,
+    };
     let mut waiting = Waiting { answered, running };
     if let Ok((result, answer)) = timeout_at(until, waiting.answer()).await {
         call.answered(answer);
@@ -207,21 +213,24 @@ where
     result
 }
 
-/// Spawns `task` under the scope and the span of this one; without a runtime it is run here.
-async fn spawn(
+/// Spawns `task` under the scope and the span of this one; without a runtime it is given back, to be run here.
+fn spawn(
     call: &Call,
     task: impl Future<Output = ()> + Send + 'static,
-) -> Option<JoinHandle<()>> {
+) -> Result<JoinHandle<()>, Task> {
     let task = Scope::current()
         .enter(task)
         .instrument(tracing::Span::current());
-    match call.cache.0.background.spawn(task) {
-        Ok(running) => Some(running),
-        Err(task) => {
-            task.await;
-            None
-        }
-    }
+    let spawned = call.cache.0.background.spawn(task);
+    spawned.map_err(|task| -> Task { Box::pin(task) })
+}
+
+/// A task that nobody has spawned.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn here(task: Task) -> Option<JoinHandle<()>> {
+    task.await;
+    None
 }
 
 /// A load in a task of its own.

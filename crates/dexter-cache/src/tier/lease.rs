@@ -249,14 +249,14 @@ impl Tier {
                     };
                     let waited = begun.elapsed();
                     if waited >= patience {
-                        return self.out_of_patience(look, stale, budget).await;
+                        return Box::pin(self.out_of_patience(look, stale, budget)).await;
                     }
                     // A backend that answers is not what the budget is about: waiting has a bound of its own.
                     budget.0 = left;
                     let pause = poll.mul_f64(0.75 + fastrand::f64() / 2.0);
                     let pause = pause.min(patience.saturating_sub(waited));
                     (look.waits)(true);
-                    self.until_changed(look.key, &look.asked, pause).await;
+                    Box::pin(self.until_changed(look.key, &look.asked, pause)).await;
                     (look.waits)(false);
                     poll = (poll * 2).min(LONGEST_POLL);
                 }
@@ -285,14 +285,16 @@ impl Tier {
         }
     }
 
+    /// What is not on the way of a hit is in boxes of its own, here and below: the future of a hit is made and moved for
+    /// every one of them.
     async fn step<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Result<Step<T>, Error> {
         match self.look_up(look.key, look.tags, budget).await {
             Ok((Some(bytes), mut tokens)) => self.step_over(look, bytes, &mut tokens, budget).await,
-            Ok((None, mut tokens)) => self.step_absent(look, &mut tokens, budget).await,
+            Ok((None, mut tokens)) => Box::pin(self.step_absent(look, &mut tokens, budget)).await,
             Err(error) if error.kind() == ErrorKind::WrongType => {
                 (look.unusable)();
                 let tokens = &mut Seen::default();
-                self.step_absent(look, tokens, budget).await
+                Box::pin(self.step_absent(look, tokens, budget)).await
             }
             Err(error) => Err(error),
         }
@@ -372,19 +374,21 @@ impl Tier {
                     self.step_value(look, &bytes, &entry, tokens, budget).await
                 } else {
                     // Invalidated. A lease in its header is for a load that began before that.
-                    self.take_over(look, &bytes, None, tokens, budget).await
+                    Box::pin(self.take_over(look, &bytes, None, tokens, budget)).await
                 }
             }
             Found::Lease { token } if token == look.token => {
                 look.claim.store(TAKEN, Ordering::SeqCst);
                 let taken = (Some(stamp_of(&bytes)), None, None);
-                self.leased(look, taken, tokens, budget).await
+                Box::pin(self.leased(look, taken, tokens, budget)).await
             }
             Found::Lease { .. } if look.intent != Intent::Refresh => Ok(Step::Wait(None)),
-            Found::Lease { .. } => self.take_over(look, &bytes, None, tokens, budget).await,
+            Found::Lease { .. } => {
+                Box::pin(self.take_over(look, &bytes, None, tokens, budget)).await
+            }
             Found::Foreign => {
                 (look.unusable)();
-                self.take_over(look, &bytes, None, tokens, budget).await
+                Box::pin(self.take_over(look, &bytes, None, tokens, budget)).await
             }
         }
     }
@@ -407,18 +411,16 @@ impl Tier {
             let over = Arc::new(Over::new(bytes, entry));
             let seen = look.seen(entry, now).filter(|_| kept);
             let taken = (Some(stamp_of(bytes)), Some(over), seen);
-            return self.leased(look, taken, tokens, budget).await;
+            return Box::pin(self.leased(look, taken, tokens, budget)).await;
         }
         if !kept {
             return match mark {
                 Some(Mark::Leased(_)) if look.intent != Intent::Refresh => Ok(Step::Wait(None)),
-                _ => self.take_over(look, bytes, None, tokens, budget).await,
+                _ => Box::pin(self.take_over(look, bytes, None, tokens, budget)).await,
             };
         }
         if look.intent == Intent::Refresh {
-            return self
-                .take_over(look, bytes, Some((entry, now)), tokens, budget)
-                .await;
+            return Box::pin(self.take_over(look, bytes, Some((entry, now)), tokens, budget)).await;
         }
         if look.intent == Intent::Ahead && mark.is_some() {
             return Ok(Step::Done(Acquired::Alone));
@@ -426,11 +428,10 @@ impl Tier {
         if fresh {
             let Some(seen) = look.seen(entry, now) else {
                 (look.unusable)();
-                return self.take_over(look, bytes, None, tokens, budget).await;
+                return Box::pin(self.take_over(look, bytes, None, tokens, budget)).await;
             };
             if look.intent == Intent::Ahead && seen.due {
-                return self
-                    .take_over(look, bytes, Some((entry, now)), tokens, budget)
+                return Box::pin(self.take_over(look, bytes, Some((entry, now)), tokens, budget))
                     .await;
             }
             self.note(look.key);
@@ -445,12 +446,12 @@ impl Tier {
                     return Ok(Step::Done(Acquired::Stale(seen)));
                 }
                 (look.unusable)();
-                self.take_over(look, bytes, None, tokens, budget).await
+                Box::pin(self.take_over(look, bytes, None, tokens, budget)).await
             }
             Some(Mark::Leased(_)) => Ok(Step::Wait(Some(bytes.clone()))),
             None => {
-                self.take_over(look, bytes, Some((entry, now)), tokens, budget)
-                    .await
+                let over = self.take_over(look, bytes, Some((entry, now)), tokens, budget);
+                Box::pin(over).await
             }
         }
     }
