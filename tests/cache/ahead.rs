@@ -160,6 +160,33 @@ async fn an_annotated_function_clones_what_it_borrows() {
     cache.scope(calls).await;
 }
 
+#[cached(
+    ttl = "1m",
+    refresh_ahead = 0.5,
+    prefix = "ahead_counted",
+    skip(origin)
+)]
+async fn counted(origin: Handle) -> Result<Arc<u32>, Down> {
+    origin.0.load().await.map(Arc::new)
+}
+
+#[tokio::test]
+async fn an_arc_is_refreshed_as_any_value_is() {
+    let ((cache, clock), origin) = (clocked().await, Handle(Origin::new()));
+    let calls = async {
+        assert_eq!(counted(origin.clone()).await, Ok(Arc::new(1)));
+        clock.advance(MINUTE / 2);
+        assert_eq!(counted(origin.clone()).await, Ok(Arc::new(1)));
+        settle().await;
+        assert_eq!(counted(origin.clone()).await, Ok(Arc::new(2)));
+    };
+    cache.scope(calls).await;
+    // Who does not know that it is an `Arc` reads it all the same.
+    let read = cache.get::<Arc<u32>>(&counted::key()).await.unwrap();
+    assert_eq!(read, Some(Arc::new(2)));
+    assert_eq!(cache.get_many(&[counted::key()]).await.unwrap(), [read]);
+}
+
 /// What it brings first is stored. After that it brings nothing, or what is not to be stored.
 #[cached(ttl = "1m", refresh_ahead = 0.5, prefix = "ahead_keeps", skip(origin))]
 async fn keeps(next: u32, origin: Handle) -> Option<u32> {

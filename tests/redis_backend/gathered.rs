@@ -97,6 +97,15 @@ async fn where_mget_is_forbidden_every_caller_asks_for_itself() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_no_mget_is_read_key_by_key() {
+    let server = RedisServer::start_with(&["--rename-command", "MGET", "ANOTHER"]);
+    let backend = Arc::new(connected(&server).await);
+    fill(&backend).await;
+    read_all(&backend).await;
+    read_all(&backend).await;
+}
+
+#[tokio::test]
 async fn all_who_wait_learn_that_the_connection_has_ended() {
     let server = RedisServer::start();
     let backend = Arc::new(connected(&server).await);

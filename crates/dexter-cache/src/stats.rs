@@ -2,21 +2,21 @@
 //!
 //! A thread has a stripe of each row to itself for as long as it lives, on cache lines that no other writes to. So a counter
 //! on the hit path is read and written as any variable is: an atomic addition would cost five times that. Threads beyond
-//! the number of stripes share the last one, and add atomically. [`Stats`] adds the stripes up when somebody asks.
+//! their number share a few more, and add atomically. [`Stats`] adds the stripes up when somebody asks.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError, RwLock};
 
 /// Prefixes beyond this many share the row of [`OTHER`]: prefixes come from code, so a program that has more of them
 /// puts data where the prefix belongs.
 const MAX_PREFIXES: usize = 512;
 const OTHER: &str = "(other)";
-/// The last one is shared.
-const STRIPES: usize = 17;
-const SHARED: usize = STRIPES - 1;
+/// Stripes that a thread has to itself, and behind them those that the others share.
+const OWN_STRIPES: usize = 16;
+const STRIPES: usize = 24;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +102,7 @@ impl Counters {
         let row = self.rows[prefix.0].get_or_init(Box::default);
         let stripe = stripe();
         let counter = &row[stripe].0[event as usize];
-        if stripe == SHARED {
+        if stripe >= OWN_STRIPES {
             counter.fetch_add(1, Ordering::Relaxed);
         } else {
             let count = counter.load(Ordering::Relaxed);
@@ -178,13 +178,21 @@ fn stripe() -> usize {
 #[cold]
 fn first_stripe() -> usize {
     // Within the destructors of a thread there is nobody to give it back.
-    let stripe = OWN.try_with(|own| own.0).unwrap_or(SHARED);
+    let stripe = OWN
+        .try_with(|own| own.0)
+        .unwrap_or_else(|_| shared_stripe());
     STRIPE.set(Some(stripe));
     stripe
 }
 
 /// Stripes that no thread has. The lock also hands their counters over from one thread to the next.
-static FREE: Mutex<[bool; SHARED]> = Mutex::new([true; SHARED]);
+static FREE: Mutex<[bool; OWN_STRIPES]> = Mutex::new([true; OWN_STRIPES]);
+
+/// One of the stripes that threads share.
+fn shared_stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    OWN_STRIPES + NEXT.fetch_add(1, Ordering::Relaxed) % (STRIPES - OWN_STRIPES)
+}
 
 /// A stripe, for as long as a thread lives.
 struct Own(usize);
@@ -192,7 +200,8 @@ struct Own(usize);
 impl Own {
     fn take() -> Self {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let stripe = free.iter().position(|free| *free).unwrap_or(SHARED);
+        let stripe = free.iter().position(|free| *free);
+        let stripe = stripe.unwrap_or_else(shared_stripe);
         if let Some(free) = free.get_mut(stripe) {
             *free = false;
         }
@@ -203,7 +212,7 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         // Other destructors of this thread may still count.
-        STRIPE.set(Some(SHARED));
+        STRIPE.set(Some(shared_stripe()));
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(free) = free.get_mut(self.0) {
             *free = true;

@@ -215,7 +215,7 @@ where
         // Another one may have landed meanwhile.
         let now = inner.clock.now();
         let due = held.extra.as_ref().is_some_and(|extra| extra.is_due(now));
-        if !due || !held.value.is::<V>() {
+        if !due || !kept::is::<V>(&held.value) {
             return None;
         }
         lead.found(Spare::in_memory(&held, now));
@@ -283,10 +283,13 @@ fn answer_of<V: Clone + Send + Sync + 'static>(
     } else {
         return None;
     };
-    let value = match kept::open::<V>(&held.value) {
-        Some(value) => Some(value),
-        None if call.traits.nothing && held.value.is::<Nothing>() => None,
-        None => return None,
+    let value = if held.value.is::<Nothing>() {
+        if !call.traits.nothing {
+            return None;
+        }
+        None
+    } else {
+        Some(kept::open::<V>(&held.value)?)
     };
     Some((value, finding))
 }

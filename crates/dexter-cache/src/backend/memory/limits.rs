@@ -39,7 +39,8 @@ impl<'a> EntryInfo<'a> {
         std::str::from_utf8(self.key).unwrap_or_default()
     }
 
-    /// The value, where it is a `T` or an `Arc<T>`. The value of a function is what stands within `Ok`, `Some` and `Json`.
+    /// The value, where it is a `T` or an `Arc<T>`: an `Arc` is looked through, so ask for what is within. The value of a
+    /// function is what stands within `Ok`, `Some` and `Json`.
     pub fn value<T: Any + Send + Sync>(&self) -> Option<&'a T> {
         let counted = || self.value.downcast_ref::<Arc<T>>().map(|value| &**value);
         self.value.downcast_ref::<T>().or_else(counted)

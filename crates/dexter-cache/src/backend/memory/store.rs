@@ -40,6 +40,8 @@ pub(crate) struct Weighed(Node);
 pub(crate) struct Put {
     pub(crate) stored: bool,
     _out: Out,
+    /// What was stored: another thread may have removed it already, and this be the last to hold it.
+    _stored: Option<Node>,
 }
 
 impl MemoryStore {
@@ -124,6 +126,7 @@ impl MemoryStore {
             return Put {
                 stored: false,
                 _out: out,
+                _stored: None,
             };
         }
         let kept_until = node.held().kept_until();
@@ -136,6 +139,7 @@ impl MemoryStore {
         Put {
             stored: true,
             _out: out,
+            _stored: Some(node),
         }
     }
 

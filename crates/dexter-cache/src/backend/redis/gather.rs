@@ -29,7 +29,7 @@ const MOST_BYTES: usize = 256 * 1024;
 pub(super) struct Gather {
     under_way: AtomicUsize,
     wanted: UnboundedSender<Wanted>,
-    /// The user may not run `MGET`.
+    /// `MGET` is refused.
     denied: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl Gather {
         (UnderWay(&self.under_way), gather)
     }
 
-    /// The user may not run `MGET`: every caller sends its own `GET` from now on.
+    /// `MGET` is refused: every caller sends its own `GET` from now on.
     pub(super) fn deny(&self) {
         self.denied.store(true, Ordering::Relaxed);
     }
@@ -103,6 +103,7 @@ async fn run(
         }
         // Those who can run now may want something, too.
         tokio::task::yield_now().await;
+        wanted.retain(|wanted: &Wanted| !wanted.answer.is_closed());
         while wanted.len() < most
             && let Ok(more) = queue.try_recv()
         {
@@ -120,9 +121,14 @@ async fn run(
 async fn ask(
     config: Arc<RedisConfig>,
     mut link: MultiplexedConnection,
-    wanted: Vec<Wanted>,
+    mut wanted: Vec<Wanted>,
     told: UnboundedSender<usize>,
 ) {
+    // Whoever ran out of patience wants nothing any more, and a server that is slow is not to be asked for it.
+    wanted.retain(|wanted| !wanted.answer.is_closed());
+    if wanted.is_empty() {
+        return;
+    }
     let mut get = cmd("MGET");
     for wanted in &wanted {
         get.arg(&*wanted.key);

@@ -24,7 +24,10 @@ pub(super) async fn get(backend: &RedisBackend, key: &str) -> Result<Option<Byte
     let (_under_way, gather) = live.gather.enter();
     if gather {
         match live.gather.get(config, key).await {
-            Err(denied) if denied.kind() == ErrorKind::Denied => live.gather.deny(),
+            // Some servers know no such command, or have it under another name.
+            Err(refused) if matches!(refused.kind(), ErrorKind::Denied | ErrorKind::Backend) => {
+                live.gather.deny();
+            }
             other => return other,
         }
     }

@@ -1,6 +1,6 @@
 //! [`Ghosts`]: which keys were pushed out not long ago.
 
-/// Ghosts that share a cache line, in which the oldest makes room.
+/// Ghosts of a group, in which the oldest makes room.
 const GROUP: usize = 8;
 
 /// The hashes of as many keys as there were pushed out last, roughly: a hash is remembered by half of its bits, and

@@ -13,7 +13,9 @@
 //! A queue names an entry by its hash and a number. What is removed leaves its place behind, which is recognised when it
 //! is met, and cleared away where such places become many ([`queue`]).
 //!
-//! **Bounds.** No lock is held for longer than a few hundred steps, but for the growth of a table. Code of the user
+//! **Bounds.** An insertion passes over 64 entries at most in search of one that can go. A lock is held for longer than that
+//! only where a table grows, where many entries have to make room for a heavy one, and where removals have left many
+//! places behind, which are cleared away as they are met. Code of the user
 //! (`Drop` of values) runs under none: what leaves a shard is handed to the caller.
 
 mod ghost;

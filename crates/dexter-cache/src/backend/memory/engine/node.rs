@@ -15,7 +15,7 @@ const MOST_USES: u8 = 3;
 pub(in super::super) struct Node(ThinArc<Head, u8>);
 
 /// What lies before the text of the key. The atomics are written under the lock of the shard, but for `uses`, which
-/// look-ups count up without it: a use that is lost matters to nobody.
+/// look-ups count up under the lock for reading: a use that is lost matters to nobody.
 struct Head {
     held: Held,
     hash: u64,
@@ -87,6 +87,10 @@ impl Node {
             self.head().uses.store(uses - 1, Ordering::Relaxed);
         }
         uses > 0
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.head().uses.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn forget_uses(&self) {

@@ -60,6 +60,11 @@ impl Queue {
         self.places.pop_front()
     }
 
+    /// The oldest place, left where it is.
+    pub(super) fn oldest(&self) -> Option<Place> {
+        self.places.front().copied()
+    }
+
     /// The place of an entry that goes round once more.
     pub(super) fn push_again(&mut self, place: Place) {
         self.places.push_back(place);

@@ -13,9 +13,11 @@ use crate::backend::memory::entry::{Held, KeyRef};
 /// The small queue has this part of the capacity: one twentieth.
 const SMALL: u64 = 20;
 
-/// Entries that go round the main queue in search of one that can go. After that many the next one goes, used or not:
-/// an insertion is not to wait until all of a shard has gone round.
-const ROUNDS: usize = 64;
+/// Entries that one insertion passes over, since they were asked for, in search of one that can go. After that many the
+/// next one goes, used or not: nobody is to wait until all of a shard has gone round.
+const PASSED_OVER: usize = 64;
+/// Entries that an insertion moves along while there is room, so that there is less to be moved when there is none.
+const MOVED_ALONG: usize = 4;
 
 /// What lies behind one lock.
 #[derive(Debug)]
@@ -54,7 +56,12 @@ impl Shard {
         let found = self
             .table
             .find_mut(node.hash(), |other| other.text() == node.text());
-        if let Some(found) = found {
+        let grown = found.map(|found| {
+            let weight = |node: &Node| u64::from(node.weight());
+            let others = self.small.weight() + self.main.weight() - weight(found);
+            if others + weight(&node) > self.max {
+                return true;
+            }
             node.replace(found);
             let queue = if node.is_in_main() {
                 &mut self.main
@@ -62,12 +69,19 @@ impl Shard {
                 &mut self.small
             };
             queue.reweigh(found.weight(), node.weight());
-            out.push(mem::replace(found, node));
-            while self.weight() > self.max && self.evict(&mut out) {}
-            return out;
+            out.push(mem::replace(found, node.clone()));
+            false
+        });
+        match grown {
+            Some(false) => return out,
+            // It must not be the one that goes to make room for itself.
+            Some(true) => out.extend(self.remove_if(&node.key(), |_| true)),
+            None => {}
         }
         let weight = u64::from(node.weight());
-        while self.weight() + weight > self.max && self.evict(&mut out) {}
+        let mut passed_over = 0;
+        while self.weight() + weight > self.max && self.evict(&mut passed_over, &mut out) {}
+        self.move_along();
         self.next = self.next.wrapping_add(1);
         node.set_number(self.next);
         let place = Place::new(node.hash(), self.next);
@@ -120,17 +134,47 @@ impl Shard {
         mem::replace(self, empty)
     }
 
-    /// Makes room: moves entries along, or one of them out. `false` if there is nothing left to move.
-    fn evict(&mut self, out: &mut Out) -> bool {
-        if self.small.weight() >= (self.max / SMALL).max(1) || self.main.entries() == 0 {
-            self.evict_small(out)
+    /// Makes room: moves an entry along, or one out. `false` if there is nothing left to move.
+    fn evict(&mut self, passed_over: &mut usize, out: &mut Out) -> bool {
+        if self.small.weight() >= self.small_share() || self.main.entries() == 0 {
+            self.evict_small(passed_over, out)
         } else {
-            self.evict_main(out)
+            self.evict_main(passed_over, out)
+        }
+    }
+
+    fn small_share(&self) -> u64 {
+        (self.max / SMALL).max(1)
+    }
+
+    /// Moves some of the oldest entries on to the main queue that were asked for, while the small one has more than its
+    /// share.
+    fn move_along(&mut self) {
+        for _ in 0..MOVED_ALONG {
+            if self.small.weight() <= self.small_share() {
+                return;
+            }
+            let Some(place) = self.small.oldest() else {
+                return;
+            };
+            let is_it = |node: &Node| node.number() == place.number;
+            match self.table.find(place.hash(), is_it) {
+                // Whether it was not asked for is known when it has to make room.
+                Some(node) if !node.is_used() => return,
+                Some(node) => {
+                    node.forget_uses();
+                    node.enter_main();
+                    self.small.leave(node.weight());
+                    self.main.push(place, node.weight());
+                }
+                None => {}
+            }
+            self.small.pop();
         }
     }
 
     /// The oldest entry of the small queue goes, or moves on to the main one if it was asked for.
-    fn evict_small(&mut self, out: &mut Out) -> bool {
+    fn evict_small(&mut self, passed_over: &mut usize, out: &mut Out) -> bool {
         let Some(place) = self.small.pop() else {
             return false;
         };
@@ -139,7 +183,8 @@ impl Shard {
             return true;
         };
         self.small.leave(entry.get().weight());
-        if entry.get().use_up() {
+        if entry.get().is_used() && *passed_over < PASSED_OVER {
+            *passed_over += 1;
             let node = entry.get();
             node.forget_uses();
             node.enter_main();
@@ -152,25 +197,24 @@ impl Shard {
         true
     }
 
-    /// The oldest entry of the main queue goes that was not asked for.
-    fn evict_main(&mut self, out: &mut Out) -> bool {
-        let mut rounds = 0;
-        while let Some(place) = self.main.pop() {
-            let is_it = |node: &Node| node.number() == place.number;
-            let Ok(entry) = self.table.find_entry(place.hash(), is_it) else {
-                continue;
-            };
-            if rounds < ROUNDS && entry.get().use_up() {
-                rounds += 1;
-                self.main.push_again(place);
-                continue;
-            }
-            let (node, _) = entry.remove();
-            self.main.leave(node.weight());
-            out.push(node);
+    /// The oldest entry of the main queue goes, or round once more if it was asked for.
+    fn evict_main(&mut self, passed_over: &mut usize, out: &mut Out) -> bool {
+        let Some(place) = self.main.pop() else {
+            return false;
+        };
+        let is_it = |node: &Node| node.number() == place.number;
+        let Ok(entry) = self.table.find_entry(place.hash(), is_it) else {
+            return true;
+        };
+        if *passed_over < PASSED_OVER && entry.get().use_up() {
+            *passed_over += 1;
+            self.main.push_again(place);
             return true;
         }
-        false
+        let (node, _) = entry.remove();
+        self.main.leave(node.weight());
+        out.push(node);
+        true
     }
 
     pub(super) fn len(&self) -> usize {

@@ -126,6 +126,37 @@ fn a_queue_is_not_longer_than_what_is_in_it_warrants() {
 }
 
 #[test]
+fn a_value_that_has_become_heavy_does_not_make_room_for_itself() {
+    let engine = Engine::new(1, 100);
+    engine.insert(node("a", 1, 0));
+    (0..99).for_each(|n| drop(engine.insert(node(&format!("b{n}"), 1, 0))));
+    engine.get(&key("a"));
+    (0..99).for_each(|n| drop(engine.get(&key(&format!("b{n}")))));
+    let out = engine.insert(node("a", 60, 1));
+    assert_eq!(engine.get(&key("a")).as_ref().map(value), Some(1));
+    assert!(engine.weight() <= 100);
+    let gone: u32 = out.iter().map(Node::weight).sum();
+    assert_eq!(u64::from(gone), 160 - engine.weight());
+}
+
+#[test]
+fn entries_that_were_asked_for_do_not_wait_for_a_full_shard_to_move_on() {
+    let engine = Engine::new(1, 10_000);
+    for n in 0..10_000 {
+        engine.insert(node(&format!("{n}"), 1, 0));
+        engine.get(&key(&format!("{n}")));
+    }
+    let shard = engine.read(0);
+    let [small, main] = shard.queues();
+    assert!(
+        small.entries() <= 510,
+        "{} in the small queue",
+        small.entries()
+    );
+    assert_eq!(small.entries() + main.entries(), 10_000);
+}
+
+#[test]
 fn values_are_let_go_of_by_whoever_pushed_them_out() {
     let engine = Engine::new(1, 2);
     let counted: Arc<dyn std::any::Any + Send + Sync> = Arc::new(0_u32);

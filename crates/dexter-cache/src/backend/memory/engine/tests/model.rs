@@ -69,17 +69,20 @@ impl Model {
     }
 
     fn insert(&mut self, key: u8, weight: u64, value: u32) {
+        let (max, all) = (self.max, self.weight());
         if let Some(entry) = self.find(key) {
-            entry.uses = 3.min(entry.uses + 1);
-            (entry.weight, entry.value) = (weight, value);
-            while self.weight() > self.max {
-                self.evict();
+            if all - entry.weight + weight <= max {
+                entry.uses = 3.min(entry.uses + 1);
+                (entry.weight, entry.value) = (weight, value);
+                return;
             }
-            return;
+            self.remove(key);
         }
+        let mut passed_over = 0;
         while self.weight() + weight > self.max {
-            self.evict();
+            self.evict(&mut passed_over);
         }
+        self.move_along();
         let entry = Entry {
             key,
             weight,
@@ -93,11 +96,15 @@ impl Model {
         }
     }
 
-    fn evict(&mut self) {
-        let small: u64 = self.small.iter().map(|entry| entry.weight).sum();
-        if small >= (self.max / 20).max(1) || self.main.is_empty() {
+    fn small_weight(&self) -> u64 {
+        self.small.iter().map(|entry| entry.weight).sum()
+    }
+
+    fn evict(&mut self, passed_over: &mut usize) {
+        if self.small_weight() >= (self.max / 20).max(1) || self.main.is_empty() {
             let mut entry = self.small.pop_front().expect("something to evict");
-            if entry.uses > 0 {
+            if entry.uses > 0 && *passed_over < 64 {
+                *passed_over += 1;
                 entry.uses = 0;
                 self.main.push_back(entry);
             } else {
@@ -106,12 +113,22 @@ impl Model {
             }
             return;
         }
-        for round in 0.. {
-            let mut entry = self.main.pop_front().expect("something to evict");
-            if entry.uses == 0 || round == 64 {
+        let mut entry = self.main.pop_front().expect("something to evict");
+        if entry.uses > 0 && *passed_over < 64 {
+            *passed_over += 1;
+            entry.uses -= 1;
+            self.main.push_back(entry);
+        }
+    }
+
+    fn move_along(&mut self) {
+        for _ in 0..4 {
+            let used = self.small.front().is_some_and(|entry| entry.uses > 0);
+            if !used || self.small_weight() <= (self.max / 20).max(1) {
                 return;
             }
-            entry.uses -= 1;
+            let mut entry = self.small.pop_front().expect("it is there");
+            entry.uses = 0;
             self.main.push_back(entry);
         }
     }
