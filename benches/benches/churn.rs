@@ -2,7 +2,8 @@
 //!
 //! Capacity for 1, 5 and 10 % of 100,000 keys that are asked for under zipf 1.0; one and two threads. Loading costs
 //! nothing but the value's allocation, so what is timed is look-ups, insertions and evictions. Against `quick_cache` with a
-//! deadline, its own single flight, and the same readable text as key. The report shows the hit ratio beside the time.
+//! deadline, its own single flight, and the same readable text as key, and against `moka`'s `get_with_by_ref`. The rows are
+//! measured in turns. The hit ratio of the first million requests is noted; `hit_ratio` has more laws.
 //!
 //! With `DEXTER_TRACE=/path/to/trace.lis` a recorded trace is replayed as well (lines `first_block number_of_blocks
 //! ignored request`), with capacity for 1, 5 and 10 % of the blocks in it.
@@ -15,10 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use benches::{MEASURE, WARM_UP, note, on_threads, trace, zipf};
-use criterion::BenchmarkGroup;
+use benches::{Turns, note, on_threads, trace, zipf};
 use criterion::Criterion;
-use criterion::measurement::WallTime;
 use dexter_cache::{Cache, cached};
 use foldhash::fast::RandomState;
 use quick_cache::UnitWeighter;
@@ -59,11 +58,16 @@ async fn by_hand(cache: &Quick, id: u32) -> Value {
     }
 }
 
+type Moka = moka::future::Cache<String, Value, RandomState>;
+
+async fn by_moka(cache: &Moka, id: u32) -> Value {
+    let key = format!("churn/api/v1/issues:id={id}");
+    let load = async { load(id) };
+    cache.get_with_by_ref(key.as_str(), load).await
+}
+
 fn main() {
     let mut criterion = Criterion::default()
-        .warm_up_time(WARM_UP)
-        .measurement_time(MEASURE)
-        .sample_size(20)
         .nresamples(5_000)
         .without_plots()
         .configure_from_args();
@@ -84,44 +88,45 @@ fn question(criterion: &mut Criterion, law: &str, requests: &[u32], universe: us
         let capacity = (universe * percent / 100).max(1);
         for threads in [1, 2] {
             let name = format!("churn {law} {percent}% {threads}");
-            let mut group = criterion.benchmark_group(&name);
             let cache = Cache::builder().memory_capacity(capacity);
             let cache = on_a_runtime(cache.build()).expect("a cache in memory");
-            row(
-                &mut group,
-                &name,
-                "dexter-cache",
-                threads,
-                requests,
-                |ids| {
-                    cache.scope(async move {
-                        for id in ids {
-                            black_box(through_macro(id).await);
-                        }
-                    })
-                },
-            );
-            let cache = Quick::with(
+            let quick = Quick::with(
                 capacity,
                 capacity as u64,
                 UnitWeighter,
                 RandomState::default(),
                 DefaultLifecycle::default(),
             );
-            let cache = &cache;
-            row(
-                &mut group,
-                &name,
-                "quick_cache",
+            let quick = &quick;
+            let moka: Moka = moka::future::Cache::builder()
+                .max_capacity(capacity as u64)
+                .time_to_live(TTL)
+                .build_with_hasher(RandomState::default());
+            let moka = &moka;
+            let mut turns = Turns::of(25, Duration::from_millis(30));
+            let row = Row {
+                group: &name,
                 threads,
                 requests,
-                |ids| async move {
+            };
+            row.measure(&mut turns, "dexter-cache", |ids| {
+                cache.scope(async move {
                     for id in ids {
-                        black_box(by_hand(cache, id).await);
+                        black_box(through_macro(id).await);
                     }
-                },
-            );
-            group.finish();
+                })
+            });
+            row.measure(&mut turns, "quick_cache", move |ids| async move {
+                for id in ids {
+                    black_box(by_hand(quick, id).await);
+                }
+            });
+            row.measure(&mut turns, "moka", move |ids| async move {
+                for id in ids {
+                    black_box(by_moka(moka, id).await);
+                }
+            });
+            turns.measure(criterion, &name);
         }
     }
 }
@@ -146,40 +151,52 @@ impl Iterator for Ids<'_> {
     }
 }
 
-fn row<'r, F: Future<Output = ()>>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    group_name: &str,
-    name: &str,
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    group: &'a str,
     threads: usize,
-    requests: &'r [u32],
-    calls: impl Fn(Ids<'r>) -> F + Sync,
-) {
-    let cursor = AtomicUsize::new(0);
-    let run = |count: usize| {
-        on_threads(threads, |_| {
-            let at = cursor.fetch_add(count, Ordering::Relaxed) % requests.len();
-            calls(Ids {
-                requests,
-                at,
-                left: count,
-            })
-        })
-    };
-    // From empty, each request once.
-    let mut ran = false;
-    group.bench_function(name, |bencher| {
-        if !ran {
-            ran = true;
-            let before = LOADS.load(Ordering::Relaxed);
-            let each = requests.len() / threads;
-            run(each);
-            let loads = LOADS.load(Ordering::Relaxed) - before;
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-            let ratio = 1.0 - loads as f64 / (each * threads) as f64;
-            note(group_name, name, "hit ratio", &format!("{ratio:.4}"));
-        }
-        bencher.iter_custom(|count| run(usize::try_from(count).expect("a count fits")));
-    });
+    requests: &'a [u32],
+}
+
+impl<'a> Row<'a> {
+    fn measure<F: Future<Output = ()>>(
+        self,
+        turns: &mut Turns<'a>,
+        name: &'static str,
+        calls: impl Fn(Ids<'a>) -> F + Sync + 'a,
+    ) {
+        let Row {
+            group,
+            threads,
+            requests,
+        } = self;
+        let cursor = AtomicUsize::new(0);
+        let mut ran = false;
+        turns.row(name, move |count| {
+            let run = |count: usize| {
+                on_threads(threads, |_| {
+                    let at = cursor.fetch_add(count, Ordering::Relaxed) % requests.len();
+                    calls(Ids {
+                        requests,
+                        at,
+                        left: count,
+                    })
+                })
+            };
+            // From empty, each request once.
+            if !ran {
+                ran = true;
+                let before = LOADS.load(Ordering::Relaxed);
+                let each = requests.len() / threads;
+                run(each);
+                let loads = LOADS.load(Ordering::Relaxed) - before;
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+                let ratio = 1.0 - loads as f64 / (each * threads) as f64;
+                note(group, name, "hit ratio", &format!("{ratio:.4}"));
+            }
+            run(usize::try_from(count).expect("a count fits"))
+        });
+    }
 }
 
 fn on_a_runtime<F: Future>(future: F) -> F::Output {

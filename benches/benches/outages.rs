@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use benches::Latencies;
+use benches::{Latencies, keep};
 use dexter_cache::{Cache, Key, Ttl};
 use support::{Proxy, RedisServer};
 
@@ -45,7 +45,13 @@ fn main() {
     println!("| callers in each process | 1 process | 2 processes | 4 processes |");
     println!("|---|---|---|---|");
     for callers in [10, 1_000, 10_000] {
-        let loads = [1, 2, 4].map(|processes| loads(processes, callers).to_string());
+        let loads = [1, 2, 4].map(|processes| {
+            let loads = loads(processes, callers).to_string();
+            let row = format!("{callers} callers in each process");
+            let what = format!("{processes} processes");
+            keep("cold callers, loads", &row, &what, &loads);
+            loads
+        });
         println!("| {callers} | {} |", loads.join(" | "));
     }
 }
@@ -145,6 +151,10 @@ impl State {
         }
         if matches!(self, Self::Hung) {
             server.resume();
+        }
+        for (what, part) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+            let figure = later.percentile(part).as_secs_f64() * 1e6;
+            keep("outages", self.name(), what, &format!("{figure:.1} µs"));
         }
         println!(
             "| {} | {calls} | {:.1?} | {:.1?} | {:.1?} | {:.1?} |",

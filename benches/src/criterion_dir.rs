@@ -23,6 +23,15 @@ pub fn criterion_dir() -> PathBuf {
 /// If the file cannot be written.
 pub fn note(group: &str, row: &str, what: &str, figure: &str) {
     println!("{group} / {row}: {what} {figure}");
+    keep(group, row, what, figure);
+}
+
+/// As [`note`], without printing.
+///
+/// # Panics
+///
+/// If the file cannot be written.
+pub fn keep(group: &str, row: &str, what: &str, figure: &str) {
     let folder = criterion_dir().join("notes");
     let name: String = format!("{group} {row} {what}")
         .chars()

@@ -1,6 +1,16 @@
 //! The value that is cached: an issue of about 1 KB, nine allocations and 940 bytes of JSON.
 
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
+
+static LOADS: AtomicU64 = AtomicU64::new(0);
+
+/// How many issues this process has made. A benchmark of hits asserts that it makes none.
+pub fn loads() -> u64 {
+    LOADS.load(Ordering::Relaxed)
+}
 
 /// An issue as an API returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +31,7 @@ pub struct Issue {
 impl Issue {
     /// The issue number `id`.
     pub fn sample(id: u64) -> Self {
+        LOADS.fetch_add(1, Ordering::Relaxed);
         Self {
             id,
             organization: "myorg".to_owned(),
@@ -40,3 +51,11 @@ impl Issue {
 /// What the annotated functions may fail with.
 #[derive(Debug, Clone)]
 pub struct ApiError;
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the API has failed")
+    }
+}
+
+impl std::error::Error for ApiError {}

@@ -6,19 +6,16 @@ mod issue;
 mod latency;
 mod requests;
 mod threads;
+#[cfg(feature = "criterion")]
+mod turns;
 
-pub use criterion_dir::{criterion_dir, note};
-pub use issue::{ApiError, Issue};
+pub use criterion_dir::{criterion_dir, keep, note};
+pub use issue::{ApiError, Issue, loads};
 pub use latency::Latencies;
-pub use requests::{trace, zipf};
+pub use requests::{moving, round_and_round, trace, with_scans, zipf};
 pub use threads::on_threads;
-
-use std::time::Duration;
-
-/// How long criterion warms up before it measures.
-pub const WARM_UP: Duration = Duration::from_millis(200);
-/// How long criterion measures, where nothing else is said.
-pub const MEASURE: Duration = Duration::from_millis(800);
+#[cfg(feature = "criterion")]
+pub use turns::Turns;
 
 /// Keeps the processor from beginning a look-up before the one before it is done: what is timed is a look-up standing
 /// alone, as in a request handler. Nothing on processors other than x86-64.

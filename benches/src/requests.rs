@@ -24,6 +24,35 @@ pub fn zipf(universe: u32, exponent: f64, count: usize) -> Vec<u32> {
         .collect()
 }
 
+/// Zipf 1.0 in which every 20,000 requests somebody walks through 5,000 keys that nobody asks for again.
+pub fn with_scans(universe: u32, count: usize) -> Vec<u32> {
+    let mut requests = Vec::with_capacity(count);
+    let mut never_asked = universe;
+    for hot in zipf(universe, 1.0, count).chunks(20_000) {
+        requests.extend_from_slice(hot);
+        requests.extend(never_asked..never_asked + 5_000);
+        never_asked += 5_000;
+    }
+    requests.truncate(count);
+    requests
+}
+
+/// Zipf 1.0 whose popular keys become other ones every 100,000 requests.
+pub fn moving(universe: u32, count: usize) -> Vec<u32> {
+    let mut requests = zipf(universe, 1.0, count);
+    for (round, requests) in (0_u32..).zip(requests.chunks_mut(100_000)) {
+        for id in requests {
+            *id = (*id + round * (universe / 16)) % universe;
+        }
+    }
+    requests
+}
+
+/// Round and round through `keys` keys.
+pub fn round_and_round(keys: u32, count: usize) -> Vec<u32> {
+    (0..keys).cycle().take(count).collect()
+}
+
 /// The blocks that a recorded trace asks for, one after the other. Each line of the file is `first_block
 /// number_of_blocks ignored request`, and stands for one request of each block in its range.
 ///

@@ -42,3 +42,40 @@ pub(crate) async fn copy_arc(id: u64, page: u32) -> Result<Arc<Issue>, ApiError>
 pub(crate) async fn copy_value(id: u64, page: u32) -> Result<Issue, ApiError> {
     Ok(Issue::sample(id + u64::from(page)))
 }
+
+/// Everything on that a hit can notice: two tags made of arguments, a fallback, refreshing ahead; owned arguments, with
+/// characters that are escaped.
+#[cached(
+    ttl = "5m",
+    prefix = "slowest_arc",
+    tags = ["path:{path}", "issues"],
+    stale = "1h",
+    refresh_ahead = 0.8,
+    none_ttl = "1m"
+)]
+pub(crate) async fn slowest_arc(
+    path: String,
+    query: Option<String>,
+) -> Result<Option<Arc<Issue>>, ApiError> {
+    Ok(Some(Arc::new(Issue::sample(
+        (path.len() + query.map_or(0, |query| query.len())) as u64,
+    ))))
+}
+
+/// The same with a value that is cloned.
+#[cached(
+    ttl = "5m",
+    prefix = "slowest_value",
+    tags = ["path:{path}", "issues"],
+    stale = "1h",
+    refresh_ahead = 0.8,
+    none_ttl = "1m"
+)]
+pub(crate) async fn slowest_value(
+    path: String,
+    query: Option<String>,
+) -> Result<Option<Issue>, ApiError> {
+    Ok(Some(Issue::sample(
+        (path.len() + query.map_or(0, |query| query.len())) as u64,
+    )))
+}

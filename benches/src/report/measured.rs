@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Whose times all others are divided by.
-pub(crate) const OURS: &str = "dexter-cache";
+use crate::questions::{Kind, QUESTIONS, kind, question};
 
 /// Rows that answer one question.
+#[derive(Default)]
 pub(crate) struct Group {
     pub(crate) name: String,
     /// The fastest first.
     pub(crate) rows: Vec<Row>,
-    /// `row: what figure`.
-    pub(crate) notes: Vec<String>,
+    /// By row, then by what was noted.
+    pub(crate) notes: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// One contender, in nanoseconds.
@@ -29,42 +29,88 @@ pub(crate) struct Row {
 }
 
 impl Group {
-    /// The row of `dexter-cache`, where it takes part.
+    /// The row of that name.
+    pub(crate) fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+
+    /// The row that ratios are of, where it takes part.
     pub(crate) fn ours(&self) -> Option<&Row> {
-        self.rows.iter().find(|row| row.name == OURS)
+        self.rows.iter().find(|row| kind(&row.name) == Kind::Ours)
+    }
+
+    /// The fastest of a kind.
+    pub(crate) fn fastest(&self, wanted: Kind) -> Option<&Row> {
+        self.rows.iter().find(|row| kind(&row.name) == wanted)
     }
 }
 
-/// All groups under criterion's directory, by name.
-pub(crate) fn read(criterion: &Path) -> Vec<Group> {
+/// All groups.
+pub(crate) struct Measured(pub(crate) Vec<Group>);
+
+impl Measured {
+    /// The group of that name.
+    pub(crate) fn group(&self, name: &str) -> Option<&Group> {
+        self.0.iter().find(|group| group.name == name)
+    }
+
+    /// The median of a row.
+    pub(crate) fn median(&self, group: &str, row: &str) -> Option<f64> {
+        Some(self.group(group)?.row(row)?.median)
+    }
+
+    /// The number that a note begins with.
+    pub(crate) fn note(&self, group: &str, row: &str, what: &str) -> Option<f64> {
+        let note = self.group(group)?.notes.get(row)?.get(what)?;
+        note.split(' ').next()?.parse().ok()
+    }
+}
+
+/// All groups under criterion's directory, in the order of the questions.
+pub(crate) fn read(criterion: &Path) -> Measured {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     for folder in measurements(criterion) {
-        if let Some((group, row)) = measurement(&folder) {
-            let entry = groups.entry(group.clone()).or_insert_with(|| Group {
-                name: group,
-                rows: Vec::new(),
-                notes: Vec::new(),
-            });
-            entry.rows.push(row);
+        if let Some((name, row)) = measurement(&folder) {
+            of(&mut groups, &name).rows.push(row);
         }
     }
-    for group in groups.values_mut() {
+    for note in below(&criterion.join("notes")) {
+        let note = fs::read_to_string(note).unwrap_or_default();
+        let mut fields = note.trim_end().splitn(4, '\t');
+        let mut next = || fields.next().unwrap_or_default().to_owned();
+        let (name, row, what, figure) = (next(), next(), next(), next());
+        if !figure.is_empty() {
+            let notes = of(&mut groups, &name).notes.entry(row).or_default();
+            notes.insert(what, figure);
+        }
+    }
+    let mut groups: Vec<Group> = groups.into_values().collect();
+    for group in &mut groups {
         group.rows.sort_by(|a, b| a.median.total_cmp(&b.median));
     }
-    let mut notes: Vec<String> = below(&criterion.join("notes"))
-        .into_iter()
-        .filter_map(|note| fs::read_to_string(note).ok())
-        .collect();
-    notes.sort();
-    for note in notes {
-        let mut fields = note.trim_end().splitn(4, '\t');
-        let mut next = || fields.next().unwrap_or_default();
-        let (group, row, what, figure) = (next(), next(), next(), next());
-        if let Some(group) = groups.get_mut(group) {
-            group.notes.push(format!("{row}: {what} {figure}"));
-        }
-    }
-    groups.into_values().collect()
+    let place = |group: &Group| {
+        let asked = question(&group.name);
+        QUESTIONS.iter().position(|(word, _)| *word == asked)
+    };
+    groups.sort_by_key(|group| {
+        let place = place(group).unwrap_or(usize::MAX);
+        (place, natural(&group.name))
+    });
+    Measured(groups)
+}
+
+fn of<'a>(groups: &'a mut BTreeMap<String, Group>, name: &str) -> &'a mut Group {
+    groups.entry(name.to_owned()).or_insert_with(|| Group {
+        name: name.to_owned(),
+        ..Group::default()
+    })
+}
+
+/// Sorts `16` before `128`.
+fn natural(name: &str) -> Vec<(u64, String)> {
+    name.split([' ', '%'])
+        .map(|word| (word.parse().unwrap_or(u64::MAX), word.to_owned()))
+        .collect()
 }
 
 /// `group/row/new` folders.
