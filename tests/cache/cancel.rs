@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dexter_cache::{Cache, Key, Ttl, cached};
+use dexter_cache::{Cache, Key, Ttl, cached, refresh};
 use support::cut_off;
 
 use crate::Counter;
@@ -37,6 +37,50 @@ async fn a_leader_cut_off_at_each_await_hands_over() {
             "{} loads after {polls} polls",
             loads.get()
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_cut_off_at_each_await_leaves_what_is_there_and_hangs_nobody() {
+    for polls in 0..8 {
+        let (cache, loads) = (Cache::memory(), Counter::new());
+        let key = Key::new("cancel_refresh");
+        cache.set(&key, &0, Ttl::secs(60)).await.unwrap();
+        let call = || {
+            cache.get_or_load(&key, Ttl::secs(60), || async {
+                loads.add();
+                some_awaits().await;
+                7
+            })
+        };
+        let left = cut_off(refresh(call()), polls);
+        let all = async { tokio::join!(left, call(), refresh(call())) };
+        let (left, read, refreshed) = tokio::time::timeout(Duration::from_secs(5), all)
+            .await
+            .unwrap_or_else(|_| panic!("somebody hangs after {polls} polls"));
+        assert_eq!((read, refreshed), (0, 7), "after {polls} polls");
+        assert_eq!(call().await, 7, "after {polls} polls");
+        assert!(
+            loads.get() <= 2,
+            "{} loads after {polls} polls",
+            loads.get()
+        );
+        assert!(left.is_none_or(|left| left == 7));
+    }
+    // Alone: nobody is there to go on, and what was there stays.
+    for polls in 1..4 {
+        let cache = Cache::memory();
+        let key = Key::new("cancel_refresh");
+        cache.set(&key, &0, Ttl::secs(60)).await.unwrap();
+        let call = || {
+            cache.get_or_load(&key, Ttl::secs(60), || async {
+                some_awaits().await;
+                7
+            })
+        };
+        assert_eq!(cut_off(refresh(call()), polls).await, None);
+        assert_eq!(call().await, 0, "after {polls} polls");
+        assert_eq!(refresh(call()).await, 7, "after {polls} polls");
     }
 }
 
