@@ -26,9 +26,13 @@ pub(crate) enum Fault {
     Refuse,
     /// They are reset, and new ones never answered for a while.
     Hang,
+    /// The server is demoted for a while: it refuses writes.
+    Demote,
+    /// The server has no memory left for a while: it refuses to store.
+    Full,
 }
 
-pub(crate) const FAULTS: [Fault; 9] = [
+pub(crate) const FAULTS: [Fault; 11] = [
     Fault::KillEmpty,
     Fault::KillSnapshot,
     Fault::StopServer,
@@ -38,6 +42,8 @@ pub(crate) const FAULTS: [Fault; 9] = [
     Fault::Cut,
     Fault::Refuse,
     Fault::Hang,
+    Fault::Demote,
+    Fault::Full,
 ];
 
 /// What happened, and to which key.

@@ -229,6 +229,17 @@ impl Scene {
                 moment();
                 proxy.accept_new();
             }
+            Fault::Demote => {
+                // Of a primary that is not there: what it holds stays.
+                self.server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+                moment();
+                self.server.promote();
+            }
+            Fault::Full => {
+                self.server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+                moment();
+                self.server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+            }
         }
     }
 }
