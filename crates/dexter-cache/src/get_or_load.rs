@@ -56,6 +56,10 @@ impl Cache {
     /// # Errors
     ///
     /// Those of `load`, and no others.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller that is dropped while it loads hands over to one that waits.
     pub async fn try_get_or_load<T, E, F>(
         &self,
         key: &Key,
@@ -79,6 +83,10 @@ impl Cache {
     /// # Errors
     ///
     /// Those of `load`, this caller's or the one it waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller that is dropped while it loads hands over to one that waits.
     pub async fn try_get_or_load_shared<T, E, F>(
         &self,
         key: &Key,

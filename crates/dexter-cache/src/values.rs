@@ -25,6 +25,10 @@ impl Cache {
     ///
     /// None today.
     ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
+    ///
     /// # Cost
     ///
     /// In memory a look-up and a clone; in the backend one round trip.
@@ -49,6 +53,10 @@ impl Cache {
     /// # Errors
     ///
     /// None today.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
     ///
     /// # Cost
     ///
@@ -160,6 +168,11 @@ impl Cache {
     ///
     /// [`ErrorKind::Encode`] where `value` cannot be written as JSON, [`ErrorKind::Denied`] where the backend refuses the
     /// write: what is stored stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// Of a `set` that is dropped while it waits for the backend nobody knows whether the value is stored. What memory held
+    /// under the key is gone.
     ///
     /// # Cost
     ///
