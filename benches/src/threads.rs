@@ -1,5 +1,6 @@
 //! The same work on several threads at once.
 
+use std::pin::Pin;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +13,17 @@ use tokio::runtime::Builder;
 /// # Panics
 ///
 /// If `work` does.
-pub fn on_threads<F: Future<Output = ()>>(
+pub fn on_threads<'f, F: Future<Output = ()> + 'f>(
     threads: usize,
     work: impl Fn(usize) -> F + Sync,
 ) -> Duration {
+    boxed(threads, &|thread| Box::pin(work(thread)))
+}
+
+type Boxed<'f> = Pin<Box<dyn Future<Output = ()> + 'f>>;
+
+/// Runtimes and threads are compiled once, not for each of some hundred rows. The box is polled once for all calls in it.
+fn boxed<'f>(threads: usize, work: &(dyn Fn(usize) -> Boxed<'f> + Sync)) -> Duration {
     let start = Barrier::new(threads);
     let timed = |thread: usize| {
         let runtime = Builder::new_current_thread()

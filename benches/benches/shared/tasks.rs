@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::hint::black_box;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use benches::{Latencies, loads};
 use dexter_cache::{Cache, InCacheScope};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Who calls, and on what.
 #[derive(Clone, Copy)]
@@ -30,13 +33,13 @@ impl Callers<'_> {
         F: Future<Output = u64> + Send + 'static,
     {
         let keys = self.keys;
-        self.spread(calls, move |from, to| {
+        self.spread(calls, &move |from, to| {
             let call = call.clone();
-            async move {
+            Box::pin(async move {
                 for at in from..to {
                     black_box(call((at % keys) as u64).await);
                 }
-            }
+            })
         })
         .0
     }
@@ -51,9 +54,9 @@ impl Callers<'_> {
         F: Future<Output = u64> + Send + 'static,
     {
         let keys = self.keys;
-        let each = self.spread(calls, move |from, to| {
+        let each = self.spread(calls, &move |from, to| {
             let call = call.clone();
-            async move {
+            Box::pin(async move {
                 let mut latencies = Latencies::default();
                 for at in from..to {
                     let asked = Instant::now();
@@ -61,7 +64,7 @@ impl Callers<'_> {
                     latencies.push(asked.elapsed());
                 }
                 latencies
-            }
+            })
         });
         let mut latencies = Latencies::default();
         each.1
@@ -115,11 +118,12 @@ impl Callers<'_> {
         });
     }
 
-    fn spread<F>(self, calls: usize, work: impl Fn(usize, usize) -> F) -> (Duration, Vec<F::Output>)
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    /// Boxes, which are polled a few times, so that runtimes and tasks are not compiled for each row.
+    fn spread<T: Send + 'static>(
+        self,
+        calls: usize,
+        work: &dyn Fn(usize, usize) -> Work<T>,
+    ) -> (Duration, Vec<T>) {
         self.runtime.block_on(self.cache.scope(async {
             let begun = Instant::now();
             let mut running = JoinSet::new();

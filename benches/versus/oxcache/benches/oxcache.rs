@@ -57,13 +57,14 @@ mod ox {
 
     pub(crate) async fn register() {
         for service in ["owned", "copy"] {
-            let cache: oxcache::Cache<String, Issue> = oxcache::Cache::builder()
+            let cache: oxcache::Cache<String, Vec<u8>> = oxcache::Cache::builder()
                 .capacity(100_000)
                 .ttl(std::time::Duration::from_secs(300))
                 .build()
                 .await
                 .expect("a cache in memory");
-            cache.register_for_macro(service).await;
+            let registered = cache.register_for_macro(service).await;
+            registered.expect("a name of its own");
         }
     }
 }
