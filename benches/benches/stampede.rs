@@ -6,8 +6,8 @@
 //!
 //! The rows are those whose documentation promises one load for many callers, and two of the default that does not. Where a load
 //! fails, is dropped or panics, `quick_cache` and `cached` by key let the waiters load one after the other, which takes some 20 s:
-//! they are left out of those groups. `hitbox` (a dropped leader) and `multi-tier-cache` take part in the first group only, the
-//! one because its waiters hang then, the other because its errors are its own.
+//! they are left out of those groups. `multi-tier-cache` takes part in the first group only, because
+//! its errors are its own; `hitbox` in none, because its waiters hang where a leader is dropped.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
