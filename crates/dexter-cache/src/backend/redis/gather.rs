@@ -103,7 +103,6 @@ async fn run(
         }
         // Those who can run now may want something, too.
         tokio::task::yield_now().await;
-        wanted.retain(|wanted: &Wanted| !wanted.answer.is_closed());
         while wanted.len() < most
             && let Ok(more) = queue.try_recv()
         {

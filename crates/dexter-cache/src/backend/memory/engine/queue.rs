@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::node::Node;
+
 /// Places whose entries are gone before they are cleared away, beside as many as there are entries.
 const SPARE: usize = 32;
 
@@ -13,7 +15,7 @@ const LOOKS: usize = 4;
 pub(super) struct Place {
     /// Of its key, in two halves, which keeps the place at twelve bytes.
     hash: [u32; 2],
-    pub(super) number: u32,
+    number: u32,
 }
 
 impl Place {
@@ -23,6 +25,11 @@ impl Place {
             hash: halves.map(|half| u32::try_from(half).unwrap_or(0)),
             number,
         }
+    }
+
+    /// Whether the entry is the one that is meant, and not another with its hash.
+    pub(super) fn is_of(self, node: &Node) -> bool {
+        self.number == node.number()
     }
 
     pub(super) fn hash(self) -> u64 {

@@ -63,11 +63,7 @@ impl Shard {
                 return true;
             }
             node.replace(found);
-            let queue = if node.is_in_main() {
-                &mut self.main
-            } else {
-                &mut self.small
-            };
+            let queue = queue_of(&node, &mut self.small, &mut self.main);
             queue.reweigh(found.weight(), node.weight());
             out.push(mem::replace(found, node.clone()));
             false
@@ -112,16 +108,10 @@ impl Shard {
             return None;
         }
         let (node, _) = entry.remove();
-        let queue = if node.is_in_main() {
-            &mut self.main
-        } else {
-            &mut self.small
-        };
+        let queue = queue_of(&node, &mut self.small, &mut self.main);
         queue.leave(node.weight());
-        queue.tidy(|place| {
-            let is_it = |node: &Node| node.number() == place.number;
-            self.table.find(place.hash(), is_it).is_some()
-        });
+        let table = &self.table;
+        queue.tidy(|place| table.find(place.hash(), |node| place.is_of(node)).is_some());
         Some(node)
     }
 
@@ -157,16 +147,10 @@ impl Shard {
             let Some(place) = self.small.oldest() else {
                 return;
             };
-            let is_it = |node: &Node| node.number() == place.number;
-            match self.table.find(place.hash(), is_it) {
+            match self.table.find(place.hash(), |node| place.is_of(node)) {
                 // Whether it was not asked for is known when it has to make room.
                 Some(node) if !node.is_used() => return,
-                Some(node) => {
-                    node.forget_uses();
-                    node.enter_main();
-                    self.small.leave(node.weight());
-                    self.main.push(place, node.weight());
-                }
+                Some(node) => move_on(place, node, &mut self.small, &mut self.main),
                 None => {}
             }
             self.small.pop();
@@ -178,20 +162,19 @@ impl Shard {
         let Some(place) = self.small.pop() else {
             return false;
         };
-        let is_it = |node: &Node| node.number() == place.number;
-        let Ok(entry) = self.table.find_entry(place.hash(), is_it) else {
+        let entry = self
+            .table
+            .find_entry(place.hash(), |node| place.is_of(node));
+        let Ok(entry) = entry else {
             return true;
         };
-        self.small.leave(entry.get().weight());
         if entry.get().is_used() && *passed_over < PASSED_OVER {
             *passed_over += 1;
-            let node = entry.get();
-            node.forget_uses();
-            node.enter_main();
-            self.main.push(place, node.weight());
+            move_on(place, entry.get(), &mut self.small, &mut self.main);
             return true;
         }
         let (node, _) = entry.remove();
+        self.small.leave(node.weight());
         self.ghosts.remember(place.hash(), self.table.len());
         out.push(node);
         true
@@ -202,8 +185,10 @@ impl Shard {
         let Some(place) = self.main.pop() else {
             return false;
         };
-        let is_it = |node: &Node| node.number() == place.number;
-        let Ok(entry) = self.table.find_entry(place.hash(), is_it) else {
+        let entry = self
+            .table
+            .find_entry(place.hash(), |node| place.is_of(node));
+        let Ok(entry) = entry else {
             return true;
         };
         if *passed_over < PASSED_OVER && entry.get().use_up() {
@@ -254,4 +239,17 @@ impl Shard {
     pub(super) fn queues(&self) -> [&Queue; 2] {
         [&self.small, &self.main]
     }
+}
+
+/// The queue that an entry is in.
+fn queue_of<'q>(node: &Node, small: &'q mut Queue, main: &'q mut Queue) -> &'q mut Queue {
+    if node.is_in_main() { main } else { small }
+}
+
+/// Moves an entry of the small queue on to the main one, where it has to be asked for anew.
+fn move_on(place: Place, node: &Node, small: &mut Queue, main: &mut Queue) {
+    node.forget_uses();
+    node.enter_main();
+    small.leave(node.weight());
+    main.push(place, node.weight());
 }
