@@ -182,3 +182,12 @@ async fn a_record_tells_what_was_asked_and_what_came_of_it() {
     backend.reset();
     assert_eq!((backend.count(Op::Get), backend.count(Op::Reset)), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_it_holds_expires_in_paused_time() {
+    let backend = FaultyBackend::new();
+    let stored = backend.set("a", "v".into(), SECOND, When::Always);
+    assert_eq!(stored.await.expect("nothing injected"), SetOutcome::Stored);
+    tokio::time::advance(SECOND).await;
+    assert!(!is_there(&backend, "a").await);
+}

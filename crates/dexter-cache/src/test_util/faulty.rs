@@ -17,6 +17,7 @@ use super::{Fault, Op, Rule};
 use crate::backend::{
     CacheBackend, Capabilities, KeyFilter, MemoryBackend, Pong, SetOutcome, Watcher, When,
 };
+use crate::clock::{Clock, TestClock};
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 
@@ -78,8 +79,12 @@ impl Default for FaultyBackend {
 
 impl FaultyBackend {
     /// A backend of bytes in memory that counts as shared, so that leases are taken as they are on Redis.
+    ///
+    /// Entries expire in tokio's time: in a paused runtime, as the timers of whoever waits for them do.
     pub fn new() -> Self {
-        let backend = MemoryBackend::new(100_000);
+        let clock = TestClock::tokio();
+        clock.set_wall_ms(Clock::default().wall_ms());
+        let backend = MemoryBackend::with_clock(100_000, &clock);
         let capabilities = Capabilities {
             shared: true,
             ..backend.capabilities()
