@@ -72,17 +72,17 @@ pub enum Entered<R, V> {
     Miss(Miss<V>),
 }
 
-/// The rest of a call: owned, so that it can be moved into a box.
+/// The rest of a call: owned, so that it can be moved into a box, and small.
 pub struct Miss<V> {
     /// `None` where the call goes round the cache.
-    pub(crate) call: Option<Call>,
+    pub(crate) call: Option<Arc<Call>>,
     /// Nobody else refreshes the entry for as long as this is held.
     pub(crate) claim: Option<Claim>,
     value: std::marker::PhantomData<fn() -> V>,
 }
 
 impl<V> Miss<V> {
-    fn of(call: Option<Call>) -> Self {
+    fn of(call: Option<Arc<Call>>) -> Self {
         Self {
             call,
             claim: None,
@@ -190,13 +190,13 @@ impl<R> Looked<R> {
 }
 
 impl Absent {
-    fn call(self, prefix: PrefixId, traits: Traits, key: &Key) -> Call {
+    fn call(self, prefix: PrefixId, traits: Traits, key: &Key) -> Arc<Call> {
         let Self {
             cache,
             mode,
             record,
         } = self;
-        Call {
+        Arc::new(Call {
             cache,
             key: key.clone(),
             prefix,
@@ -204,7 +204,7 @@ impl Absent {
             record,
             traits,
             part: None,
-        }
+        })
     }
 }
 
@@ -377,8 +377,8 @@ impl Call {
     }
 
     /// The same call once more, on nobody's behalf.
-    pub(crate) fn on_its_own(&self) -> Self {
-        Self {
+    pub(crate) fn on_its_own(&self) -> Arc<Self> {
+        Arc::new(Self {
             cache: self.cache.clone(),
             key: self.key.clone(),
             prefix: self.prefix,
@@ -386,6 +386,6 @@ impl Call {
             record: None,
             traits: self.traits,
             part: None,
-        }
+        })
     }
 }

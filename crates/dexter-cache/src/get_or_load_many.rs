@@ -217,7 +217,8 @@ impl<T: CacheValue> Many<T> {
             .missing
             .iter_mut()
             .flatten()
-            .filter_map(|miss| miss.call.as_mut())
+            // Nobody else has it yet.
+            .filter_map(|miss| miss.call.as_mut().and_then(Arc::get_mut))
         {
             call.part = Some(Arc::new(Part {
                 budget: budget.unwrap_or_default(),

@@ -28,6 +28,8 @@ use std::hash::Hasher;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::part::{Arrival, Observer};
@@ -90,16 +92,18 @@ type Orphaned = Box<dyn Fn(Key, u128) + Send + Sync>;
 #[derive(Default)]
 struct Shard(HashTable<Slot>);
 
+/// What is under way for one key; never empty.
+#[derive(Default)]
 struct Slot {
-    key: Key,
     /// Nearly always one: more only for different types under one key.
-    flights: Vec<Arc<Flight>>,
+    flights: SmallVec<[Arc<Flight>; 1]>,
     /// Fences that stand over this very key.
-    fences: usize,
+    fences: SmallVec<[Arc<Target>; 1]>,
 }
 
 /// One load, from the look at the backend to the end of the fill.
 pub(crate) struct Flight {
+    key: Key,
     type_id: TypeId,
     /// Names the lease that this flight takes in a shared backend, whoever of its callers takes it.
     token: u128,
@@ -129,10 +133,11 @@ pub(crate) struct Flight {
 /// A caller's part in a flight. Dropping it leaves the flight.
 pub(crate) struct Ticket {
     flights: Arc<Flights>,
-    key: Key,
     flight: Arc<Flight>,
     /// What was to be seen of all tags when this caller came.
     joined: Moves,
+    /// The flight is off the map by this caller's doing: nobody joins it any more.
+    withdrawn: bool,
 }
 
 /// The right to load. Dropping it unused passes it on.
@@ -182,22 +187,23 @@ impl Flights {
     /// Joins the flight of `key` and `type_id`, or begins one under `tags`.
     pub(crate) fn join(self: &Arc<Self>, key: &Key, type_id: TypeId, tags: &TagSet) -> Joined {
         let mut shard = self.shard(key);
-        let slot = shard.slot(key);
+        let entry = shard.entry(key);
         let joined = self.tags.moves();
         let joinable = |flight: &&Arc<Flight>| {
             flight.type_id == type_id && !flight.exclusive && !flight.is_outdated(joined)
         };
-        if let Some(flight) = slot.flights.iter().find(joinable) {
-            let flight = Arc::clone(flight);
+        if let Entry::Occupied(slot) = &entry
+            && let Some(flight) = slot.get().flights.iter().find(joinable)
+        {
             flight.users.fetch_add(1, Ordering::Relaxed);
             return Joined::Follow(Ticket {
                 flights: Arc::clone(self),
-                key: key.clone(),
-                flight,
+                flight: Arc::clone(flight),
                 joined,
+                withdrawn: false,
             });
         }
-        Joined::Lead(self.begin(slot, key, type_id, tags, false))
+        Joined::Lead(self.begin(entry, key, type_id, tags, false))
     }
 
     /// Begins a flight that voids the earlier ones as a fence does. Nobody joins it if it is `exclusive`.
@@ -209,9 +215,11 @@ impl Flights {
         exclusive: bool,
     ) -> Turn {
         let mut shard = self.shard(key);
-        let slot = shard.slot(key);
-        slot.detach_all();
-        self.begin(slot, key, type_id, tags, exclusive)
+        let mut entry = shard.entry(key);
+        if let Entry::Occupied(slot) = &mut entry {
+            slot.get_mut().detach_all();
+        }
+        self.begin(entry, key, type_id, tags, exclusive)
     }
 
     /// Begins a flight beside the others, that nobody joins: a refresh of what others go on reading. `None` if there is
@@ -223,24 +231,28 @@ impl Flights {
         tags: &TagSet,
     ) -> Option<Turn> {
         let mut shard = self.shard(key);
-        let slot = shard.slot(key);
-        let refreshed = slot.flights.iter().any(|flight| flight.exclusive);
-        (!refreshed).then(|| self.begin(slot, key, type_id, tags, true))
+        let refreshed = |slot: &Slot| slot.flights.iter().any(|flight| flight.exclusive);
+        if shard.get(key).is_some_and(refreshed) {
+            return None;
+        }
+        Some(self.begin(shard.entry(key), key, type_id, tags, true))
     }
 
     fn begin(
         self: &Arc<Self>,
-        slot: &mut Slot,
+        entry: Entry<'_, Slot>,
         key: &Key,
         type_id: TypeId,
         tags: &TagSet,
         exclusive: bool,
     ) -> Turn {
         let begun = self.tags.moves();
+        let fenced = matches!(&entry, Entry::Occupied(slot) if !slot.get().fences.is_empty());
         let flight = Arc::new(Flight {
+            key: key.clone(),
             type_id,
             token: fastrand::u128(..),
-            fenced: AtomicBool::new(slot.fences > 0),
+            fenced: AtomicBool::new(fenced),
             marks: self.tags.marks(tags.as_slice()),
             begun,
             labelled: AtomicBool::new(false),
@@ -253,7 +265,7 @@ impl Flights {
             leased: AtomicBool::new(false),
             claim: AtomicU8::new(0),
         });
-        slot.flights.push(Arc::clone(&flight));
+        Slot::change(entry, |slot| slot.flights.push(Arc::clone(&flight)));
         // The flight is in the shard before the list is read, and a wide fence is in the list before it reads the
         // shards: whichever comes second sees the other.
         if self.standing_count.load(Ordering::SeqCst) > 0 && self.is_under_wide_fence(key) {
@@ -262,9 +274,9 @@ impl Flights {
         Turn {
             ticket: Ticket {
                 flights: Arc::clone(self),
-                key: key.clone(),
                 flight,
                 joined: begun,
+                withdrawn: false,
             },
             spent: false,
         }
@@ -272,7 +284,7 @@ impl Flights {
 
     /// Whether a fence stands over `key`: what the backend holds under it may be what is just being removed.
     pub(crate) fn is_covered(&self, key: &Key) -> bool {
-        self.is_swept(key) || self.shard(key).get(key).is_some_and(|slot| slot.fences > 0)
+        self.is_swept(key) || self.shard(key).is_fenced(key)
     }
 
     /// Runs `act` in one step with what is decided about the keys of this hash. It must run no code of the user: what
@@ -306,10 +318,10 @@ impl Flights {
         }
         let target = Arc::new(target);
         if let Target::Key(key) = &*target {
-            let mut shard = self.shard(key);
-            let slot = shard.slot(key);
-            slot.fences += 1;
-            slot.detach_all();
+            Slot::change(self.shard(key).entry(key), |slot| {
+                slot.detach_all();
+                slot.fences.push(Arc::clone(&target));
+            });
         } else {
             self.standing
                 .write()
@@ -327,7 +339,7 @@ impl Flights {
     fn lower(&self, target: &Arc<Target>) {
         if let Target::Key(key) = &**target {
             self.shard(key).change(key, |slot| {
-                slot.fences -= 1;
+                slot.fences.retain(|other| !Arc::ptr_eq(other, target));
                 slot.detach_fenced();
             });
         } else {
@@ -348,10 +360,10 @@ impl Flights {
     fn walk(&self, target: &Target, mut visit: impl FnMut(&mut Slot)) {
         for shard in &self.shards {
             lock(shard).0.retain(|slot| {
-                if target.covers(&slot.key) {
+                if target.covers(slot.key()) {
                     visit(slot);
                 }
-                !slot.is_idle()
+                !slot.is_empty()
             });
         }
     }
@@ -383,21 +395,24 @@ impl Flights {
 
 impl Shard {
     fn get(&self, key: &Key) -> Option<&Slot> {
-        self.0.find(key.hash(), |slot| slot.key == *key)
+        self.0.find(key.hash(), |slot| slot.key() == key)
     }
 
-    /// What is under way for `key`, begun empty.
-    fn slot(&mut self, key: &Key) -> &mut Slot {
-        let is_it = |slot: &Slot| slot.key == *key;
-        let entry = self.0.entry(key.hash(), is_it, |slot| slot.key.hash());
-        entry.or_insert_with(|| Slot::new(key)).into_mut()
+    fn is_fenced(&self, key: &Key) -> bool {
+        self.get(key).is_some_and(|slot| !slot.fences.is_empty())
     }
 
-    /// Changes what is under way for `key`, if anything is. What has become idle goes.
+    /// Where what is under way for `key` is, or goes.
+    fn entry(&mut self, key: &Key) -> Entry<'_, Slot> {
+        let is_it = |slot: &Slot| slot.key() == key;
+        self.0.entry(key.hash(), is_it, |slot| slot.key().hash())
+    }
+
+    /// Changes what is under way for `key`, if anything is. What has become empty goes.
     fn change(&mut self, key: &Key, change: impl FnOnce(&mut Slot)) {
-        if let Ok(mut entry) = self.0.find_entry(key.hash(), |slot| slot.key == *key) {
+        if let Ok(mut entry) = self.0.find_entry(key.hash(), |slot| slot.key() == key) {
             change(entry.get_mut());
-            if entry.get().is_idle() {
+            if entry.get().is_empty() {
                 entry.remove();
             }
         }
@@ -410,11 +425,25 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Slot {
-    fn new(key: &Key) -> Self {
-        Self {
-            key: key.clone(),
-            flights: Vec::new(),
-            fences: 0,
+    /// Changes what is there, or puts in what `change` makes of nothing. It must not leave it empty.
+    fn change(entry: Entry<'_, Self>, change: impl FnOnce(&mut Self)) {
+        match entry {
+            Entry::Occupied(mut slot) => change(slot.get_mut()),
+            Entry::Vacant(place) => {
+                let mut slot = Self::default();
+                change(&mut slot);
+                place.insert(slot);
+            }
+        }
+    }
+
+    fn key(&self) -> &Key {
+        if let Some(flight) = self.flights.first() {
+            return &flight.key;
+        }
+        match self.fences.first().map(|target| &**target) {
+            Some(Target::Key(key)) => key,
+            _ => unreachable!("a slot is never empty, and only fences over keys are in it"),
         }
     }
 
@@ -433,8 +462,8 @@ impl Slot {
         self.flights.retain(|other| !Arc::ptr_eq(other, flight));
     }
 
-    fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.fences == 0
+    fn is_empty(&self) -> bool {
+        self.flights.is_empty() && self.fences.is_empty()
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::SemaphorePermit;
 use super::{Flight, Landed, MAX_TURNS, Shard, Shared, Slot, Ticket, Turn, Waited};
 use crate::guard::Guard;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::tag::{Marks, Moves, TagId};
 
 impl Flight {
@@ -72,7 +72,7 @@ impl Ticket {
 
     /// Whether what the flight brings may be stored no more.
     pub(crate) fn is_fenced(&self) -> bool {
-        !self.is_open(&self.flights.shard(&self.key))
+        !self.is_open(&self.flights.shard(&self.flight.key))
     }
 
     /// Whether no fence has marked the flight, and every fence to come will.
@@ -87,7 +87,7 @@ impl Ticket {
         };
         let open = !self.flight.fenced.load(Ordering::Relaxed)
             && self.flight.marks.are_valid()
-            && shard.get(&self.key).is_some_and(in_the_map);
+            && shard.get(&self.flight.key).is_some_and(in_the_map);
         open || !self.flights.guards.stands(Guard::LocalFence)
     }
 
@@ -122,13 +122,13 @@ impl Ticket {
     /// Runs `insert` if the flight may be stored, in one step with that question. It must run no code of the user, which
     /// may call the cache: what it pushes out it returns, to be dropped after the step.
     pub(crate) fn store<R>(&self, insert: impl FnOnce(&Key) -> R) -> Option<R> {
-        let shard = self.flights.shard(&self.key);
-        self.is_open(&shard).then(|| insert(&self.key))
+        let shard = self.flights.shard(&self.flight.key);
+        self.is_open(&shard).then(|| insert(&self.flight.key))
     }
 
     /// Takes the flight off the map, so that nobody joins it any more.
     fn withdraw(&self, shard: &mut Shard) {
-        shard.change(&self.key, |slot| slot.forget(&self.flight));
+        shard.change(&self.flight.key, |slot| slot.forget(&self.flight));
     }
 }
 
@@ -149,20 +149,38 @@ impl Observer {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        {
-            let mut shard = self.flights.shard(&self.key);
-            if self.flight.users.fetch_sub(1, Ordering::Relaxed) > 1 {
-                return;
+        let users = &self.flight.users;
+        let last = if self.withdrawn {
+            users.fetch_sub(1, Ordering::AcqRel) == 1
+        } else if leave_to_others(users) {
+            false
+        } else {
+            // In one step with those who join.
+            let mut shard = self.flights.shard(&self.flight.key);
+            let last = users.fetch_sub(1, Ordering::AcqRel) == 1;
+            if last {
+                self.withdraw(&mut shard);
             }
-            self.withdraw(&mut shard);
+            last
+        };
+        if !last {
+            return;
         }
         // What has landed has settled its lease itself.
         let orphaned =
             self.flight.landed.get().is_none() && self.flight.leased.swap(false, Ordering::Relaxed);
         if let (true, Some(give_back)) = (orphaned, self.flights.orphaned.get()) {
-            give_back(self.key.clone(), self.flight.token);
+            give_back(self.flight.key.clone(), self.flight.token);
         }
     }
+}
+
+/// Leaves without the lock, if there are others to see to the end.
+fn leave_to_others(users: &AtomicUsize) -> bool {
+    let leave = |users: usize| (users > 1).then(|| users - 1);
+    users
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, leave)
+        .is_ok()
 }
 
 impl Turn {
@@ -188,13 +206,14 @@ impl Turn {
     /// Ends the flight if nobody else waits for it; otherwise gives the turn back, to be landed.
     pub(crate) fn retire(mut self) -> Option<Self> {
         {
-            let mut shard = self.ticket.flights.shard(&self.ticket.key);
+            let mut shard = self.ticket.flights.shard(&self.ticket.flight.key);
             if self.ticket.flight.users.load(Ordering::Relaxed) > 1 {
                 drop(shard);
                 return Some(self);
             }
             self.ticket.withdraw(&mut shard);
         }
+        self.ticket.withdrawn = true;
         self.spent = true;
         None
     }
@@ -219,8 +238,9 @@ impl Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        let ticket = &self.0.ticket;
-        ticket.withdraw(&mut ticket.flights.shard(&ticket.key));
+        let ticket = &mut self.0.ticket;
+        ticket.withdraw(&mut ticket.flights.shard(&ticket.flight.key));
+        ticket.withdrawn = true;
     }
 }
 

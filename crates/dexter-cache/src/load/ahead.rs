@@ -6,8 +6,8 @@
 //! process; and only after a look at the backend, where somebody may have renewed the value already.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::find::due;
@@ -21,7 +21,7 @@ use crate::share::Share;
 
 /// Begins a refresh in the background. `claim` keeps other callers in this process from beginning one.
 pub(super) fn refresh_ahead<R, S, H, F>(
-    call: Call,
+    call: Arc<Call>,
     shape: S,
     share: H,
     policy: Policy,
@@ -33,14 +33,12 @@ pub(super) fn refresh_ahead<R, S, H, F>(
     H: Share<R> + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let background = std::sync::Arc::clone(&call.cache.0.background);
+    let background = Arc::clone(&call.cache.0.background);
     let task = async move {
         let _claim = claim;
-        let call = std::sync::Arc::new(call);
         if let Some(lead) = due(&call, shape.codec(), policy).await {
             // Nobody listens; the refresh has no caller to be cancelled with.
-            let (send, _) = oneshot::channel();
-            run(lead, shape, share, load, send).await;
+            let _ = run(lead, shape, share, load).await;
         }
     };
     // The request that came upon it may be answered before: nothing that happens here is reported as a part of it.

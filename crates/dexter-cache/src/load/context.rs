@@ -4,24 +4,30 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::call::Call;
 use crate::flight::Shared;
 use crate::kept;
-use crate::key::Key;
 use crate::tag::{TagId, TagSet};
 use crate::ttl::Ttl;
 use crate::wire::MAX_ETAG;
 
 tokio::task_local! {
-    /// The flights whose loads this task is running, innermost first.
-    static LOADING: Arc<Chain>;
-    /// The context of the innermost load; none where it goes round the cache.
-    static CONTEXT: Option<CacheContext>;
+    static LOADING: Loading;
+}
+
+/// What a task is loading.
+#[derive(Clone)]
+struct Loading {
+    /// The flights whose loads it is running, innermost first.
+    chain: Option<Arc<Chain>>,
+    /// Whether the innermost of them is the innermost load: one that goes round the cache has no context.
+    in_context: bool,
 }
 
 /// A load, and those that it runs within.
 pub(super) struct Chain {
     pub(super) flight: usize,
-    pub(super) key: Key,
+    pub(super) call: Arc<Call>,
     outer: Option<Arc<Chain>>,
     present: Option<Present>,
     wishes: Mutex<Wishes>,
@@ -30,13 +36,13 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) fn new(
         flight: usize,
-        key: Key,
+        call: Arc<Call>,
         outer: Option<Arc<Self>>,
         present: Option<Present>,
     ) -> Arc<Self> {
         Arc::new(Self {
             flight,
-            key,
+            call,
             outer,
             present,
             wishes: Mutex::default(),
@@ -59,15 +65,15 @@ impl Chain {
 
     /// What this task is loading.
     pub(super) fn current() -> Option<Arc<Self>> {
-        LOADING.try_with(Arc::clone).ok()
+        LOADING.try_with(|loading| loading.chain.clone()).ok()?
     }
 }
 
 /// Whether a load that this task is running is one of these.
 pub(super) fn is_loading(which: impl Fn(&Chain) -> bool) -> bool {
     LOADING
-        .try_with(|chain| {
-            std::iter::successors(Some(chain), |chain| chain.outer.as_ref())
+        .try_with(|loading| {
+            std::iter::successors(loading.chain.as_ref(), |chain| chain.outer.as_ref())
                 .any(|chain| which(chain))
         })
         .unwrap_or(false)
@@ -78,28 +84,32 @@ pub(super) fn with_context<F: Future>(
     chain: Arc<Chain>,
     load: F,
 ) -> impl Future<Output = F::Output> {
-    let context = CacheContext(Arc::clone(&chain));
-    LOADING.scope(chain, CONTEXT.scope(Some(context), load))
+    let loading = Loading {
+        chain: Some(chain),
+        in_context: true,
+    };
+    LOADING.scope(loading, load)
 }
 
 /// Runs a load that is one of several flights at once. It has no context: which of them would it be?
-pub(super) async fn with_flights<F: Future>(
+pub(super) fn with_flights<F: Future>(
     flights: impl Iterator<Item = Arc<Chain>>,
     load: F,
-) -> F::Output {
-    let load = without_context(load);
-    let within = flights.fold(Chain::current(), |outer, chain| {
-        Some(Chain::new(chain.flight, chain.key.clone(), outer, None))
+) -> impl Future<Output = F::Output> {
+    let chain = flights.fold(Chain::current(), |outer, chain| {
+        let call = Arc::clone(&chain.call);
+        Some(Chain::new(chain.flight, call, outer, None))
     });
-    match within {
-        Some(chain) => LOADING.scope(chain, load).await,
-        None => load.await,
-    }
+    let loading = Loading {
+        chain,
+        in_context: false,
+    };
+    LOADING.scope(loading, load)
 }
 
 /// Runs a load whose result is not stored: it has no context, and does not see another's.
 pub(super) fn without_context<F: Future>(load: F) -> impl Future<Output = F::Output> {
-    CONTEXT.scope(None, load)
+    with_flights(std::iter::empty(), load)
 }
 
 /// What a cached function can see of the cache while it runs, and say to it: the value that is there, its `ETag`, how
@@ -159,7 +169,11 @@ impl CacheContext {
     /// The context of the load that this task is running; `None` outside of a load, and in one that goes round the cache or
     /// whose result is not stored.
     pub fn current() -> Option<Self> {
-        CONTEXT.try_with(Clone::clone).ok().flatten()
+        let loading = LOADING.try_with(Clone::clone).ok()?;
+        loading
+            .chain
+            .filter(|_| loading.in_context)
+            .map(CacheContext)
     }
 
     /// The value that is there: a stale one, or a fresh one that is refreshed. `None` where there is none, and where it is
@@ -210,7 +224,7 @@ impl CacheContext {
 impl fmt::Debug for CacheContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheContext")
-            .field("key", &self.0.key)
+            .field("key", &self.0.call.key)
             .field("present", &self.0.present.is_some())
             .finish_non_exhaustive()
     }

@@ -29,7 +29,7 @@ pub(super) struct Fill {
     pub(super) call: Arc<Call>,
     pub(super) arrival: Arrival,
     pub(super) tier: Arc<Tier>,
-    pub(super) lease: Lease,
+    pub(super) lease: Box<Lease>,
     pub(super) cut_off: CutOff,
     pub(super) bytes: Vec<u8>,
     pub(super) stored: Stored,
@@ -38,7 +38,14 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    pub(super) async fn store(self) {
+    /// Stores behind the answer.
+    pub(super) fn begin(self) {
+        let background = Arc::clone(&self.call.cache.0.background);
+        // There is a runtime: the backend was asked on it.
+        drop(background.spawn(self.store()));
+    }
+
+    async fn store(self) {
         let Self {
             call,
             arrival,

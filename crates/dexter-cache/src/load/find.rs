@@ -64,7 +64,7 @@ impl<V> Found<V> {
 pub(super) async fn find<V>(
     call: &Arc<Call>,
     codec: Codec<V>,
-    policy: Policy,
+    policy: &Policy,
     limits: &Limits,
 ) -> Found<V>
 where
@@ -72,11 +72,11 @@ where
 {
     let inner = &call.cache.0;
     let refresh = call.mode == Mode::Refresh;
-    if refresh && is_loading(|chain| chain.key == call.key) {
+    if refresh && is_loading(|chain| chain.call.key == call.key) {
         // A refresh that reaches its own key: it is being loaded anew already.
         return Found::Alone;
     }
-    if is_invalidated_here(call, &policy) {
+    if is_invalidated_here(call, policy) {
         call.missed();
         return Found::Alone;
     }
@@ -89,7 +89,7 @@ where
         finding.give(call);
         return Found::Value(value);
     }
-    let turn = match turn(call, &policy, limits).await {
+    let turn = match turn(call, policy, limits).await {
         Ok(turn) => turn,
         Err(found) => return found,
     };
@@ -107,7 +107,7 @@ where
     } else {
         Intent::Read
     };
-    let mut lead = Box::new(Lead::new(call, turn, intent, policy, codec));
+    let mut lead = Box::new(Lead::new(call, turn, intent, policy.clone(), codec));
     if let Some(held) = held.filter(|held| kept::is::<V>(&held.value)) {
         lead.found(Spare::in_memory(&held, inner.clock.coarse()));
     }
@@ -137,7 +137,7 @@ where
                     lead.release(lead.turn().ticket());
                 }
                 Acquired::Lease(lease, seen) => {
-                    lead.lease = Some(lease);
+                    lead.lease = Some(Box::new(lease));
                     // What memory held is a copy of what was there.
                     lead.spare = None;
                     lead.found_in_backend(seen);
@@ -228,7 +228,7 @@ where
         let patience = (Duration::ZERO, Duration::ZERO);
         match Box::pin(lead.acquire(&tier, patience)).await {
             Acquired::Lease(lease, seen) => {
-                lead.lease = Some(lease);
+                lead.lease = Some(Box::new(lease));
                 lead.spare = None;
                 lead.found_in_backend(seen);
             }

@@ -32,9 +32,10 @@ pub(super) struct Lead<V> {
     pub(super) call: Arc<Call>,
     /// `None` once the flight has ended.
     pub(super) turn: Option<Turn>,
-    pub(super) lease: Option<Lease>,
+    /// Few loads have what is boxed, and all are moved.
+    pub(super) lease: Option<Box<Lease>>,
     /// What is there already.
-    pub(super) spare: Option<Spare>,
+    pub(super) spare: Option<Box<Spare>>,
     /// This load, once it runs.
     chain: Option<Arc<Chain>>,
     pub(super) intent: Intent,
@@ -82,7 +83,7 @@ where
     /// Remembers what is there: the load can see it, and may be answered for by it.
     pub(super) fn found(&mut self, spare: Spare) {
         leave(self.turn().ticket(), &spare);
-        self.spare = Some(spare);
+        self.spare = Some(Box::new(spare));
     }
 
     /// The same of what the lease was written into.
@@ -99,7 +100,7 @@ where
     }
 
     /// What is there, if it is past its time and can answer for a load that takes too long.
-    pub(super) fn stale_spare(&self) -> Option<Spare> {
+    pub(super) fn stale_spare(&self) -> Option<Box<Spare>> {
         let now = self.call.cache.0.clock.now();
         self.spare
             .clone()
@@ -148,8 +149,8 @@ where
     /// Runs the load, renewing the lease while it runs.
     pub(super) async fn drive<R>(&mut self, load: impl Future<Output = R>) -> R {
         let flight = self.turn().ticket().flight_id();
-        let present = self.spare.as_ref().map(Spare::present);
-        let chain = Chain::new(flight, self.call.key.clone(), self.outer.clone(), present);
+        let present = self.spare.as_deref().map(Spare::present);
+        let chain = Chain::new(flight, Arc::clone(&self.call), self.outer.clone(), present);
         self.chain = Some(Arc::clone(&chain));
         let this = &*self;
         let _permit = this.permit().await;
@@ -158,7 +159,7 @@ where
         let _stopwatch = crate::meters::Stopwatch::start(&this.call);
         this.call.count(Event::Load);
         let mut load = pin!(with_context(chain, load));
-        let Some((tier, lease)) = this.tier().zip(this.lease.as_ref()) else {
+        let Some((tier, lease)) = this.tier().zip(this.lease.as_deref()) else {
             return load.await;
         };
         let period = tier.config.lease_ttl / 3;
@@ -266,14 +267,15 @@ where
             etag: wishes.etag,
             marks,
         };
+        let now = inner.clock.now();
         let landed = Landed::Value {
             value: Arc::clone(&stored.value),
-            fresh_until: clock::after(inner.clock.now(), life.fresh),
+            fresh_until: clock::after(now, life.fresh),
             source: Source::Loaded,
         };
         let Some(tier) = self.tier() else {
             let kept = !life.fresh.is_zero() && {
-                let held = held(stored, inner.clock.now());
+                let held = held(stored, now);
                 let ticket = turn.ticket();
                 keep(&self.call, ticket, &inner.memory, held, &more, || true)
             };

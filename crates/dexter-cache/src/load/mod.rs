@@ -70,10 +70,11 @@ impl Inline {
         H: Share<R>,
         F: Future<Output = R>,
     {
-        let Some(call) = miss.call.map(Arc::new) else {
+        let Some(call) = miss.call else {
             return without_context(load()).await;
         };
-        let found = find(&call, shape.codec(), policy.into(), &Limits::NONE).await;
+        let policy = policy.into();
+        let found = find(&call, shape.codec(), &policy, &Limits::NONE).await;
         let lead = match found.answer(shape, share) {
             Ok(result) => return result,
             Err(lead) => lead,
@@ -93,8 +94,7 @@ impl Inline {
             } => {
                 call.answered(answer);
                 if let Some(fill) = fill {
-                    // Behind the answer. There is a runtime: the backend was asked on it.
-                    drop(call.cache.0.background.spawn(fill.store()));
+                    fill.begin();
                 }
                 return result;
             }
@@ -160,12 +160,12 @@ impl Detach {
         H: Share<R> + 'static,
         F: Future<Output = R> + Send + 'static,
     {
-        let Some(call) = miss.call.map(Arc::new) else {
+        let Some(call) = miss.call else {
             return without_context(load()).await;
         };
         let policy = policy.into();
         let limits = Limits::of(&policy);
-        let found = find(&call, shape.codec(), policy.clone(), &limits).await;
+        let found = find(&call, shape.codec(), &policy, &limits).await;
         if let Found::Late = found
             && let Some(result) = limits.too_late(share)
         {

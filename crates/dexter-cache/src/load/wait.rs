@@ -5,7 +5,6 @@ use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -96,14 +95,9 @@ where
     F: Future<Output = R> + Send + 'static,
 {
     let soft = limits.soft().zip(lead.stale_spare());
-    let observer = lead.turn().ticket().observer();
-    let (answer, answered) = oneshot::channel();
-    let running = match spawn(call, run(lead, shape, share, load, answer)) {
-        Ok(running) => Some(running),
-        Err(task) => here(task).await,
-    };
-    let mut waiting = Waiting { answered, running };
-    if let Some((until, spare)) = soft {
+    let observer = soft.is_some().then(|| lead.turn().ticket().observer());
+    let mut waiting = Waiting::begin(spawn(call, run(lead, shape, share, load))).await;
+    if let Some(((until, spare), observer)) = soft.zip(observer) {
         if let Ok((result, answer)) = timeout_at(until, waiting.answer()).await {
             call.answered(answer);
             return result;
@@ -127,43 +121,40 @@ where
     result
 }
 
-/// The task of a detached load.
+/// The task of a detached load: ends with the answer, and leaves the fill to another one.
 pub(super) async fn run<R, S, H, F>(
     mut lead: Box<Lead<S::Value>>,
     shape: S,
     share: H,
     load: F,
-    send: oneshot::Sender<(R, Answer)>,
-) where
+) -> (R, Answer)
+where
     R: Send + 'static,
     S: Shape<R> + 'static,
     H: Share<R> + 'static,
     F: Future<Output = R> + Send + 'static,
 {
     let result = lead.drive(load).await;
-    // A caller that is gone needs no answer.
     match settle(lead, shape, share, result) {
         Settled::Done {
             result,
             answer,
             fill,
         } => {
-            let _ = send.send((result, answer));
             if let Some(fill) = fill {
-                // In a box of its own, as is what follows a failure: the task is moved, and should be small.
-                Box::pin(fill.store()).await;
+                fill.begin();
             }
+            (result, answer)
         }
         Settled::Fallen {
             result,
             shared,
             lead,
-        } => {
-            let _ = match Box::pin(lead.fall_back(shared)).await {
-                Some(value) => send.send((shape.join(value), Answer::Stale)),
-                None => send.send((result, Answer::Loaded(Duration::ZERO))),
-            };
-        }
+            // In a box of its own: the task is moved, and should be small.
+        } => match Box::pin(lead.fall_back(shared)).await {
+            Some(value) => (shape.join(value), Answer::Stale),
+            None => (result, Answer::Loaded(Duration::ZERO)),
+        },
     }
 }
 
@@ -191,16 +182,11 @@ where
         call.answered(Answer::Loaded(Duration::ZERO));
         return without_context(load).await;
     };
-    let (answer, answered) = oneshot::channel();
     let task = async move {
         let result = without_context(load).await;
-        let _ = answer.send((result, Answer::Loaded(Duration::ZERO)));
+        (result, Answer::Loaded(Duration::ZERO))
     };
-    let running = match spawn(call, task) {
-        Ok(running) => Some(running),
-        Err(task) => here(task).await,
-    };
-    let mut waiting = Waiting { answered, running };
+    let mut waiting = Waiting::begin(spawn(call, task)).await;
     if let Ok((result, answer)) = timeout_at(until, waiting.answer()).await {
         call.answered(answer);
         return result;
@@ -214,44 +200,44 @@ where
 }
 
 /// Spawns `task` under the scope and the span of this one; without a runtime it is given back, to be run here.
-fn spawn(
+fn spawn<T: Send + 'static>(
     call: &Call,
-    task: impl Future<Output = ()> + Send + 'static,
-) -> Result<JoinHandle<()>, Task> {
+    task: impl Future<Output = T> + Send + 'static,
+) -> Result<JoinHandle<T>, Pin<Box<dyn Future<Output = T> + Send>>> {
     let task = Scope::current()
         .enter(task)
         .instrument(tracing::Span::current());
     let spawned = call.cache.0.background.spawn(task);
-    spawned.map_err(|task| -> Task { Box::pin(task) })
-}
-
-/// A task that nobody has spawned.
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-async fn here(task: Task) -> Option<JoinHandle<()>> {
-    task.await;
-    None
+    spawned.map_err(|task| -> Pin<Box<dyn Future<Output = T> + Send>> { Box::pin(task) })
 }
 
 /// A load in a task of its own.
-struct Waiting<R> {
-    answered: oneshot::Receiver<(R, Answer)>,
-    running: Option<JoinHandle<()>>,
+enum Waiting<T> {
+    Running(JoinHandle<T>),
+    /// It was run here.
+    Ended(Option<T>),
 }
 
-impl<R> Waiting<R> {
-    /// What the task answers; its panic is this caller's. Can be dropped and called again.
-    async fn answer(&mut self) -> (R, Answer) {
-        if let Ok(answer) = Pin::new(&mut self.answered).await {
-            return answer;
+impl<T> Waiting<T> {
+    async fn begin(
+        spawned: Result<JoinHandle<T>, Pin<Box<dyn Future<Output = T> + Send>>>,
+    ) -> Self {
+        match spawned {
+            Ok(running) => Self::Running(running),
+            Err(task) => Self::Ended(Some(task.await)),
         }
-        let ended = match self.running.as_mut() {
-            Some(running) => running.await,
-            None => Ok(()),
+    }
+
+    /// What the task ends with; its panic is this caller's. Can be dropped and called again, until it has answered.
+    async fn answer(&mut self) -> T {
+        let ended = match self {
+            Self::Running(running) => running.await,
+            Self::Ended(answer) => Ok(answer.take().expect("it is asked once")),
         };
         match ended {
+            Ok(answer) => answer,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            _ => panic!("the runtime ended while a cached function was loading"),
+            Err(_) => panic!("the runtime ended while a cached function was loading"),
         }
     }
 }
