@@ -54,12 +54,12 @@ async fn a_few_callers_read_one_by_one() {
     let backend = Arc::new(connected(&server).await);
     let mut monitor = server.monitor();
     let mut reads = JoinSet::new();
-    for n in 0..16 {
+    for n in 0..12 {
         let backend = Arc::clone(&backend);
         reads.spawn(async move { get(&backend, &format!("k{n}")).await.unwrap() });
     }
     reads.join_all().await;
-    assert_eq!(monitor.names(), ["GET"; 16]);
+    assert_eq!(monitor.names(), ["GET"; 12]);
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ where
             match Box::pin(lead.acquire(&tier, patience)).await {
                 Acquired::Value(seen) => {
                     let due = seen.due && call.mode == Mode::Normal;
-                    let fresh_until = clock::after(inner.clock.now(), seen.left);
+                    let fresh_until = clock::after(inner.clock.coarse(), seen.left);
                     let value = take(call, lead, seen, Finding::Fresh(fresh_until));
                     return if due {
                         Found::Due(value)

@@ -62,6 +62,9 @@ impl Limits {
 
     /// What is left of a patience of `span`, and of one where there is something stale.
     pub(super) fn patience(&self, span: Duration) -> (Duration, Duration) {
+        if self.begun.is_none() {
+            return (span, span);
+        }
         let now = Instant::now();
         let left = |until: Option<Instant>| until.map_or(span, |until| (until - now).min(span));
         let hard = left(self.hard());
@@ -234,10 +237,9 @@ impl<T> Waiting<T> {
             Self::Running(running) => running.await,
             Self::Ended(answer) => Ok(answer.take().expect("it is asked once")),
         };
-        match ended {
-            Ok(answer) => answer,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            Err(_) => panic!("the runtime ended while a cached function was loading"),
-        }
+        ended.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => panic!("while a cached function was loading: {error}"),
+        })
     }
 }

@@ -23,21 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
+use super::look::{Acquired, Intent, Look, Sight};
 use super::tokens::{Labels, Seen};
-use super::{Asked, Budget, Tier};
+use super::{Budget, Tier};
 use crate::backend::{SetOutcome, When};
 use crate::error::{Error, ErrorKind};
-use crate::key::Key;
-use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use crate::tag::TagId;
-use crate::wire::{self, About, Entry, Found, Mark, Stamp};
-
-/// How often a compare-and-set may lose to another process before the caller loads without a lease.
-const ATTEMPTS: usize = 4;
-const FIRST_POLL: Duration = Duration::from_millis(10);
-const LONGEST_POLL: Duration = Duration::from_millis(100);
+use crate::sync::atomic::Ordering;
+use crate::wire::{self, Entry, Found, Mark, Stamp};
 
 /// The right to store what a load brings.
 #[derive(Debug)]
@@ -69,142 +62,8 @@ impl Lease {
     }
 }
 
-/// What a look at the backend came to.
-pub(crate) enum Acquired<T> {
-    /// A fresh value.
-    Value(Sight<T>),
-    /// A value that answers although it is stale: a load has just failed, or somebody else's takes too long.
-    Stale(Sight<T>),
-    /// This caller loads and may store; with what is there to fall back on, or to replace.
-    Lease(Lease, Option<Sight<T>>),
-    /// This caller loads and must not store: the backend is away, or somebody else loads and takes too long.
-    Alone,
-}
-
-/// A value as it lies in the backend.
-pub(crate) struct Sight<T> {
-    pub(crate) value: T,
-    /// By which it can be told later whether it still counts.
-    pub(crate) about: About,
-    /// For how long it is fresh.
-    pub(crate) left: Duration,
-    /// For how long it can be fallen back on.
-    pub(crate) kept: Duration,
-    /// Whether it is time to refresh it ahead.
-    pub(crate) due: bool,
-    pub(crate) etag: Option<Box<str>>,
-    /// Names the write, or the lease that was written into it.
-    pub(crate) token: u128,
-}
-
-/// What a look is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Intent {
-    /// To read, or to load what cannot be read.
-    Read,
-    /// To load anew, whatever is there.
-    Refresh,
-    /// To load anew what is due and not being loaded, without waiting.
-    Ahead,
-}
-
-/// Turns an entry into a value, if it is one.
-pub(crate) type Decode<'a, T> = &'a (dyn Fn(&Entry<'_>) -> Option<T> + Send + Sync);
-
-/// Called with a fresh value as it was read, so that L1 keeps it.
-pub(crate) type Keep<'a, T> = &'a (dyn Fn(&T, &Entry<'_>, &Asked) + Send + Sync);
-
-/// How a look-up is done.
-pub(crate) struct Look<'a, T> {
-    pub(crate) asked: Asked,
-    pub(crate) keep: Keep<'a, T>,
-    pub(crate) key: &'a Key,
-    pub(crate) fingerprint: u64,
-    /// Those that are known without loading.
-    pub(crate) tags: &'a [TagId],
-    pub(crate) decode: Decode<'a, T>,
-    /// The token of the flight: a lease that bears it is this flight's own, taken by a caller that was cancelled.
-    pub(crate) token: u128,
-    /// Set before a lease is asked for.
-    pub(crate) leased: &'a AtomicBool,
-    /// Which of the callers of the flight asks for the lease, and whether one has had it.
-    pub(crate) claim: &'a AtomicU8,
-    pub(crate) intent: Intent,
-    /// From which part of its life a value is due.
-    pub(crate) ahead: Option<f64>,
-    /// How long to wait for somebody else's load.
-    pub(crate) patience: Duration,
-    /// The same, where there is a stale value to answer with.
-    pub(crate) stale_patience: Duration,
-    /// Told when this caller begins and ends to wait for somebody else's load.
-    pub(crate) waits: &'a (dyn Fn(bool) + Send + Sync),
-    /// Called once for each thing found that cannot be used.
-    pub(crate) unusable: &'a (dyn Fn() + Send + Sync),
-}
-
-/// Nobody asks for the lease of a flight, or who did has gone without it.
-const FREE: u8 = 0;
-const ASKED: u8 = 1;
-/// Somebody has had it.
-const TAKEN: u8 = 2;
-
-/// A caller that asks for the lease of its flight. Dropped without it, another one may ask.
-struct Claim<'a>(&'a AtomicU8);
-
-impl Claim<'_> {
-    fn taken(self) {
-        self.0.store(TAKEN, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        let _ = self
-            .0
-            .compare_exchange(ASKED, FREE, Ordering::SeqCst, Ordering::SeqCst);
-    }
-}
-
-impl<T> Look<'_, T> {
-    /// The right to ask for the lease; `None` if another caller of the flight asks for it or has had it.
-    ///
-    /// Callers of a load that failed load at once, under one lease. If that lease is gone, it was removed with the key: taken
-    /// again under the same name, it would let a load store that began before the removal.
-    fn claim(&self) -> Option<Claim<'_>> {
-        let claimed = self
-            .claim
-            .compare_exchange(FREE, ASKED, Ordering::SeqCst, Ordering::SeqCst);
-        claimed.ok()?;
-        self.leased.store(true, Ordering::Relaxed);
-        Some(Claim(self.claim))
-    }
-
-    fn seen(&self, entry: &Entry<'_>, now: u64) -> Option<Sight<T>> {
-        let value = (self.decode)(entry)?;
-        let times = entry.about.times;
-        let left = |until: u64| Duration::from_millis(until.saturating_sub(now));
-        Some(Sight {
-            value,
-            about: entry.about.clone(),
-            left: left(times.fresh_until),
-            kept: left(times.kept_until.max(times.fresh_until)),
-            // A `None` is no value that others go on getting.
-            due: !entry.nothing
-                && entry.mark.is_none_or(|mark| !mark.holds(now))
-                && self.is_due(entry, now),
-            etag: entry.etag.map(Into::into),
-            token: entry.token,
-        })
-    }
-
-    /// `refresh_ahead` as a moment: a part of the life that was drawn when the value was stored.
-    fn is_due(&self, entry: &Entry<'_>, now: u64) -> bool {
-        self.ahead.is_some_and(|part| entry.due_in(part, now) == 0)
-    }
-}
-
 impl Mark {
-    fn holds(self, now: u64) -> bool {
+    pub(super) fn holds(self, now: u64) -> bool {
         match self {
             Self::Leased(until) | Self::Failed(until) => now < until,
         }
@@ -215,7 +74,7 @@ impl Mark {
     clippy::large_enum_variant,
     reason = "it lives for one step, on the stack of a boxed future"
 )]
-enum Step<T> {
+pub(super) enum Step<T> {
     Done(Acquired<T>),
     /// Somebody else loads; this is the stale value that is there meanwhile.
     Wait(Option<Bytes>),
@@ -223,73 +82,17 @@ enum Step<T> {
 }
 
 impl Tier {
-    /// Reads the value of a key, or takes the lease for loading it.
-    ///
-    /// Waits while another process holds the lease, at most `look.patience` in all.
-    pub(crate) async fn acquire<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Acquired<T> {
-        let begun = Instant::now();
-        let mut poll = FIRST_POLL;
-        let mut lost = 0;
-        while lost < ATTEMPTS {
-            let left = budget.0;
-            self.ask(look.key, &look.asked);
-            // An error has been counted by the breaker. The caller gets its value all the same.
-            let Ok(step) = self.step(look, budget).await else {
-                return Acquired::Alone;
-            };
-            match step {
-                Step::Done(acquired) => return acquired,
-                Step::Again => lost += 1,
-                Step::Wait(_) if look.intent == Intent::Ahead => return Acquired::Alone,
-                Step::Wait(stale) => {
-                    let patience = if stale.is_some() {
-                        look.stale_patience.min(look.patience)
-                    } else {
-                        look.patience
-                    };
-                    let waited = begun.elapsed();
-                    if waited >= patience {
-                        return Box::pin(self.out_of_patience(look, stale, budget)).await;
-                    }
-                    // A backend that answers is not what the budget is about: waiting has a bound of its own.
-                    budget.0 = left;
-                    let pause = poll.mul_f64(0.75 + fastrand::f64() / 2.0);
-                    let pause = pause.min(patience.saturating_sub(waited));
-                    (look.waits)(true);
-                    Box::pin(self.until_changed(look.key, &look.asked, pause)).await;
-                    (look.waits)(false);
-                    poll = (poll * 2).min(LONGEST_POLL);
-                }
-            }
-        }
-        Acquired::Alone
-    }
-
-    async fn out_of_patience<T>(
+    /// What comes of a read that was no hit. Each way is in a box of its own.
+    pub(super) async fn step<T>(
         &self,
         look: &Look<'_, T>,
-        stale: Option<Bytes>,
+        read: Result<(Option<Bytes>, Seen), Error>,
         budget: &mut Budget,
-    ) -> Acquired<T> {
-        let stale = stale.unwrap_or_default();
-        let Found::Value(mut entry) = wire::read(&stale, look.fingerprint) else {
-            return Acquired::Alone;
-        };
-        // Its tags may have been invalidated while this caller waited.
-        let tokens = &mut Seen::default();
-        match self.admits(&mut entry.about, tokens, budget).await {
-            Ok(true) => look
-                .seen(&entry, self.backend_ms())
-                .map_or(Acquired::Alone, Acquired::Stale),
-            _ => Acquired::Alone,
-        }
-    }
-
-    /// What is not on the way of a hit is in boxes of its own, here and below: the future of a hit is made and moved for
-    /// every one of them.
-    async fn step<T>(&self, look: &Look<'_, T>, budget: &mut Budget) -> Result<Step<T>, Error> {
-        match self.look_up(look.key, look.tags, budget).await {
-            Ok((Some(bytes), mut tokens)) => self.step_over(look, bytes, &mut tokens, budget).await,
+    ) -> Result<Step<T>, Error> {
+        match read {
+            Ok((Some(bytes), mut tokens)) => {
+                Box::pin(self.step_over(look, bytes, &mut tokens, budget)).await
+            }
             Ok((None, mut tokens)) => Box::pin(self.step_absent(look, &mut tokens, budget)).await,
             Err(error) if error.kind() == ErrorKind::WrongType => {
                 (look.unusable)();
@@ -378,7 +181,7 @@ impl Tier {
                 }
             }
             Found::Lease { token } if token == look.token => {
-                look.claim.store(TAKEN, Ordering::SeqCst);
+                look.has_lease();
                 let taken = (Some(stamp_of(&bytes)), None, None);
                 Box::pin(self.leased(look, taken, tokens, budget)).await
             }
@@ -407,7 +210,7 @@ impl Tier {
         let mark = entry.mark.filter(|mark| mark.holds(now));
         if let (Some(Mark::Leased(_)), true) = (mark, entry.token == look.token) {
             // Taken by a caller of this flight that was cancelled.
-            look.claim.store(TAKEN, Ordering::SeqCst);
+            look.has_lease();
             let over = Arc::new(Over::new(bytes, entry));
             let seen = look.seen(entry, now).filter(|_| kept);
             let taken = (Some(stamp_of(bytes)), Some(over), seen);
@@ -434,9 +237,7 @@ impl Tier {
                 return Box::pin(self.take_over(look, bytes, Some((entry, now)), tokens, budget))
                     .await;
             }
-            self.note(look.key);
-            (look.keep)(&seen.value, entry, &look.asked);
-            look.leased.store(false, Ordering::Relaxed);
+            look.read(entry, &seen);
             return Ok(Step::Done(Acquired::Value(seen)));
         }
         match mark {

@@ -12,6 +12,7 @@ mod join;
 mod journal;
 mod l1;
 mod lease;
+mod look;
 mod operations;
 mod removal;
 mod server;
@@ -38,7 +39,8 @@ use self::breaker::Breaker;
 use self::journal::Journal;
 pub(crate) use self::l1::Asked;
 use self::l1::L1;
-pub(crate) use self::lease::{Acquired, Intent, Lease, Look, Sight};
+pub(crate) use self::lease::Lease;
+pub(crate) use self::look::{Acquired, Intent, Look, Sight};
 use self::operations::Operations;
 use self::removal::is_refusal;
 use self::server::Server;
@@ -298,7 +300,9 @@ impl Tier {
         let openings = self.breaker.openings();
         let asked = self.moment();
         let started = Instant::now();
-        let result = self.unless_opened(Some(budget.0), operation).await;
+        // No moment at all where the clock does not reach so far.
+        let until = started.checked_add(budget.0);
+        let result = self.unless_opened(until, operation).await;
         let ended = Instant::now();
         self.operations.count(&result);
         budget.0 = budget.0.saturating_sub(ended - started);
@@ -312,10 +316,10 @@ impl Tier {
         result
     }
 
-    /// Runs an operation until the breaker opens, for as long as `limit` at most.
+    /// Runs an operation until the breaker opens, and `until` that moment at most.
     async fn unless_opened<T>(
         &self,
-        limit: Option<Duration>,
+        until: Option<Instant>,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         // Subscribed before the look, so that no opening falls between the two.
@@ -324,7 +328,7 @@ impl Tier {
             return Err(self.errors.away.clone());
         }
         let mut operation = pin!(operation);
-        let mut deadline = pin!(limit.map(tokio::time::sleep));
+        let mut deadline = pin!(until.map(tokio::time::sleep_until));
         poll_fn(|cx| {
             if let Poll::Ready(result) = operation.as_mut().poll(cx) {
                 return Poll::Ready(result);

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 /// Prefixes come from code; a program that has more of them puts data where the prefix belongs.
 const MAX_PREFIXES: usize = 100_000;
 
 #[derive(Debug, Default)]
-pub(super) struct UsedPrefixes(RwLock<HashSet<Box<str>>>);
+pub(super) struct UsedPrefixes(RwLock<HashSet<Box<str>, RandomState>>);
 
 impl UsedPrefixes {
     pub(super) fn note(&self, prefix: &str) {

@@ -318,8 +318,14 @@ impl CacheBackend for RedisBackend {
         Capabilities::all()
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        ops::get(self, key).await
+    // As `async fn get(&self, key: &str)` is written by the attribute, but for the box.
+    fn get<'this, 'key, 'read>(&'this self, key: &'key str) -> ops::Reading<'read>
+    where
+        'this: 'read,
+        'key: 'read,
+        Self: 'read,
+    {
+        ops::get(self, key)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {

@@ -35,7 +35,9 @@ impl Tier {
         if names.is_empty() {
             return Ok((self.get(key, budget).await?, Seen::default()));
         }
-        let (mut found, seen) = self.read_all(&[key], &names, budget).await?;
+        // In a box of its own: the future of a plain read is made for every hit.
+        let keys = [key];
+        let (mut found, seen) = Box::pin(self.read_all(&keys, &names, budget)).await?;
         Ok((found.pop().flatten(), seen))
     }
 
@@ -87,13 +89,33 @@ impl Tier {
         seen: &mut Seen,
         budget: &mut Budget,
     ) -> Result<bool, Error> {
-        let tags = || about.tags.iter().map(|tag| TagId(tag.tag));
-        if tags().any(|tag| self.flights.tags().is_standing(tag)) {
-            // What is known is just being changed.
-            return Ok(false);
+        if let Some(counts) = self.counts(about, seen, true) {
+            return Ok(counts);
         }
-        self.learn(tags(), seen, budget).await?;
+        let tags = about.tags.iter().map(|tag| TagId(tag.tag));
+        self.learn(tags, seen, budget).await?;
+        Ok(self.counts(about, seen, false).unwrap_or(false))
+    }
+
+    /// [`admits`](Self::admits) by what is known or seen; `None` where something is not, if that is `asked_for`.
+    pub(crate) fn counts(&self, about: &mut About, seen: &Seen, asked_for: bool) -> Option<bool> {
+        if about.tags.is_empty() && !self.has_epoch() {
+            return Some(true);
+        }
+        let mut tags = about.tags.iter().map(|tag| TagId(tag.tag));
+        if tags.any(|tag| self.flights.tags().is_standing(tag)) {
+            // What is known is just being changed.
+            return Some(false);
+        }
         let (epoch, is_current) = self.tokens.read(|known| {
+            let mut tags = about.tags.iter().map(|tag| TagId(tag.tag));
+            let is_missing = |tag| seen.tag(tag).is_none() && !known.tags.contains_key(&tag);
+            if asked_for
+                && (tags.any(is_missing)
+                    || (self.has_epoch() && seen.epoch.is_none() && known.epoch.is_none()))
+            {
+                return None;
+            }
             let epoch = seen
                 .epoch
                 .unwrap_or_else(|| known.epoch.map(|fact| fact.value));
@@ -104,23 +126,23 @@ impl Tier {
                     .unwrap_or_else(|| known.tags.get(&id).map(|fact| fact.value));
                 token == Some(tag.token)
             });
-            (epoch, is_current)
-        });
+            Some((epoch, is_current))
+        })?;
         if !is_current {
-            return Ok(false);
+            return Some(false);
         }
         if !self.has_epoch() || epoch == Some(about.epoch) {
-            return Ok(true);
+            return Some(true);
         }
         let times = &mut about.times;
         if epoch.is_none_or(|epoch| removal_half(epoch) != removal_half(about.epoch))
             || times.kept_until <= times.fresh_until
         {
-            return Ok(false);
+            return Some(false);
         }
         // By no clock: that of the process which stored it may be ahead of this one's.
         times.fresh_until = 0;
-        Ok(true)
+        Some(true)
     }
 
     /// What an entry under `tags` has to carry whose load begins after this; makes what is not there. Only a load that
