@@ -2,7 +2,9 @@
 //!
 //! Capacity for 1, 5 and 10 % of 100,000 keys that are asked for under zipf 1.0; one and two threads. Loading costs
 //! nothing but the value's allocation, so what is timed is look-ups, insertions and evictions. Against `quick_cache` with a
-//! deadline, its own single flight, and the same readable text as key, and against `moka`'s `get_with_by_ref`. The rows are
+//! deadline, its own single flight, and the same readable text as key, and against `moka`'s `get_with_by_ref`. The load of the
+//! annotated function runs in a task of its own, as it does by default; beside it the same with `detach = false`, and
+//! `Cache::get_or_load`, which both run it where they are called, as the others do. The rows are
 //! measured in turns. The hit ratio of the first million requests is noted; `hit_ratio` has more laws.
 //!
 //! With `DEXTER_TRACE=/path/to/trace.lis` a recorded trace is replayed as well (lines `first_block number_of_blocks
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use benches::{Turns, note, on_threads, trace, zipf};
 use criterion::Criterion;
-use dexter_cache::{Cache, cached};
+use dexter_cache::{Cache, Key, Ttl, cached};
 use foldhash::fast::RandomState;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
@@ -39,6 +41,17 @@ fn load(id: u32) -> Value {
 #[cached(ttl = "5m", prefix = "churn/api/v1/issues")]
 async fn through_macro(id: u32) -> Value {
     load(id)
+}
+
+#[cached(ttl = "5m", prefix = "churn/api/v1/inline", detach = false)]
+async fn through_macro_inline(id: u32) -> Value {
+    load(id)
+}
+
+async fn by_key(cache: &Cache, id: u32) -> Value {
+    let key = Key::new("churn/api/v1/get_or_load").part("id", &id);
+    let ttl = Ttl::from_duration(TTL);
+    cache.get_or_load(&key, ttl, || async { load(id) }).await
 }
 
 type Quick = quick_cache::sync::Cache<String, (Instant, Value), UnitWeighter, RandomState>;
@@ -88,8 +101,11 @@ fn question(criterion: &mut Criterion, law: &str, requests: &[u32], universe: us
         let capacity = (universe * percent / 100).max(1);
         for threads in [1, 2] {
             let name = format!("churn {law} {percent}% {threads}");
-            let cache = Cache::builder().memory_capacity(capacity);
-            let cache = on_a_runtime(cache.build()).expect("a cache in memory");
+            let [cache, inline, keyed] = [(); 3].map(|()| {
+                let cache = Cache::builder().memory_capacity(capacity);
+                on_a_runtime(cache.build()).expect("a cache in memory")
+            });
+            let keyed = &keyed;
             let quick = Quick::with(
                 capacity,
                 capacity as u64,
@@ -116,6 +132,22 @@ fn question(criterion: &mut Criterion, law: &str, requests: &[u32], universe: us
                     }
                 })
             });
+            row.measure(&mut turns, "dexter-cache inline", |ids| {
+                inline.scope(async move {
+                    for id in ids {
+                        black_box(through_macro_inline(id).await);
+                    }
+                })
+            });
+            row.measure(
+                &mut turns,
+                "dexter-cache get_or_load",
+                move |ids| async move {
+                    for id in ids {
+                        black_box(by_key(keyed, id).await);
+                    }
+                },
+            );
             row.measure(&mut turns, "quick_cache", move |ids| async move {
                 for id in ids {
                     black_box(by_hand(quick, id).await);

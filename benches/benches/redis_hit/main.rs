@@ -1,8 +1,10 @@
 //! What does a hit in Redis cost, with 1, 16, 128 and 512 tasks asking at once?
 //!
 //! Beside `dexter-cache` (the annotated function, default features, Redis behind the cache): the bare multiplexed
-//! connection with GET and `serde_json`, which is the base of the ratios, and GET alone; `fred` and `rustis`, two other clients,
-//! with `serde_json`; `cached`'s Redis store and `hitbox` over Redis, both with the codec that they choose (`MessagePack`,
+//! connection with GET and `serde_json`, which is the base of the ratios, and GET alone. That connection has what the `redis`
+//! crate sets by default, where the kernel holds small packets back until earlier ones are acknowledged: over loopback
+//! that makes few packets of many commands at no cost, over a network it costs round trips. `dexter-cache` turns that off,
+//! hence a row of the bare connection with `TCP_NODELAY`. `fred` and `rustis`, two other clients, with `serde_json`; `cached`'s Redis store and `hitbox` over Redis, both with the codec that they choose (`MessagePack`,
 //! bincode: less to decode than JSON). The server is started here, on a free port. 8192 keys, so that tasks seldom ask for
 //! the same one (callers of one key share a read). A time is that of one hit, all tasks together, and the rows of a group
 //! are measured in turns, each of which asserts that nothing was loaded and that Redis was there; p50 and p99 of single calls are measured apart
@@ -22,6 +24,8 @@ use criterion::Criterion;
 use dexter_cache::{Cache, cached};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo};
 use support::RedisServer;
 use tokio::runtime::Builder;
 
@@ -64,22 +68,24 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let (cache, connection, others) = runtime.block_on(async {
+    let (cache, connection, undelayed, others) = runtime.block_on(async {
         let cache = Cache::builder()
             .redis(server.url())
             .build()
             .await
             .expect("a cache");
-        let client = redis::Client::open(server.url()).expect("an address");
-        let mut connection = client
-            .get_multiplexed_async_connection()
-            .await
-            .expect("a connection");
+        let mut connection = connect(&server, false).await;
         for id in 0..KEYS as u64 {
             let json = serde_json::to_vec(&Issue::sample(id)).expect("JSON");
             let _: () = connection.set(bare_key(id), json).await.expect("stored");
         }
-        (cache, connection, others::connect(&server.url()).await)
+        let undelayed = connect(&server, true).await;
+        (
+            cache,
+            connection,
+            undelayed,
+            others::connect(&server.url()).await,
+        )
     });
     let mut criterion = Criterion::default()
         .nresamples(5_000)
@@ -100,6 +106,10 @@ fn main() {
         rows.row("dexter-cache", through_cache);
         let for_values = connection.clone();
         rows.row("GET and serde_json", move |id| bare(for_values.clone(), id));
+        let undelayed = undelayed.clone();
+        rows.row("GET and serde_json, TCP_NODELAY", move |id| {
+            bare(undelayed.clone(), id)
+        });
         let for_bytes = connection.clone();
         rows.row("GET alone", move |id| bytes_alone(for_bytes.clone(), id));
         let fred = others.fred.clone();
@@ -115,6 +125,16 @@ fn main() {
         rows.turns.measure(&mut criterion, &name);
     }
     criterion.final_summary();
+}
+
+async fn connect(server: &RedisServer, nodelay: bool) -> MultiplexedConnection {
+    let to = server.url().into_connection_info().expect("an address");
+    let to = to.set_tcp_settings(TcpSettings::default().set_nodelay(nodelay));
+    Client::open(to)
+        .expect("an address")
+        .get_multiplexed_async_connection()
+        .await
+        .expect("a connection")
 }
 
 struct Rows<'a> {

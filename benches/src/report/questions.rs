@@ -61,6 +61,7 @@ pub(crate) fn kind(name: &str) -> Kind {
     const FLOORS: &[&str] = &[
         "floor",
         "GET and serde_json",
+        "GET and serde_json, TCP_NODELAY",
         "GET alone",
         "fred and serde_json",
         "rustis and serde_json",
