@@ -99,7 +99,8 @@ impl<V> std::fmt::Debug for Miss<V> {
     }
 }
 
-/// Enters a call of an annotated function. Neither waits nor allocates; what it finds in memory it returns.
+/// Enters a call of an annotated function. It does not wait, and what it finds in memory it returns; a hit allocates
+/// nothing.
 #[inline]
 pub fn enter<R, S: Shape<R>>(
     site: &'static Site,

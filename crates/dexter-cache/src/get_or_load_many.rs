@@ -217,9 +217,9 @@ impl<T: CacheValue> Many<T> {
             .missing
             .iter_mut()
             .flatten()
-            // Nobody else has it yet.
-            .filter_map(|miss| miss.call.as_mut().and_then(Arc::get_mut))
+            .filter_map(|miss| miss.call.as_mut())
         {
+            let call = Arc::get_mut(call).expect("nobody else has it yet");
             call.part = Some(Arc::new(Part {
                 budget: budget.unwrap_or_default(),
                 waits: AtomicBool::new(false),

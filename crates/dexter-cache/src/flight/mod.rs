@@ -215,11 +215,9 @@ impl Flights {
         exclusive: bool,
     ) -> Turn {
         let mut shard = self.shard(key);
-        let mut entry = shard.entry(key);
-        if let Entry::Occupied(slot) = &mut entry {
-            slot.get_mut().detach_all();
-        }
-        self.begin(entry, key, type_id, tags, exclusive)
+        let turn = self.begin(shard.entry(key), key, type_id, tags, exclusive);
+        shard.change(key, |slot| slot.detach_all_but(&turn.ticket.flight));
+        turn
     }
 
     /// Begins a flight beside the others, that nobody joins: a refresh of what others go on reading. `None` if there is
@@ -451,6 +449,16 @@ impl Slot {
         for flight in self.flights.drain(..) {
             flight.fenced.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn detach_all_but(&mut self, stays: &Arc<Flight>) {
+        self.flights.retain(|flight| {
+            let stays = Arc::ptr_eq(flight, stays);
+            if !stays {
+                flight.fenced.store(true, Ordering::Relaxed);
+            }
+            stays
+        });
     }
 
     fn detach_fenced(&mut self) {

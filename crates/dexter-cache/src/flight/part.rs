@@ -150,6 +150,7 @@ impl Observer {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let users = &self.flight.users;
+        // Acquire and release: the last one sees what the others have done with the lease.
         let last = if self.withdrawn {
             users.fetch_sub(1, Ordering::AcqRel) == 1
         } else if leave_to_others(users) {

@@ -38,7 +38,10 @@ pub(super) fn refresh_ahead<R, S, H, F>(
         let _claim = claim;
         if let Some(lead) = due(&call, shape.codec(), policy).await {
             // Nobody listens; the refresh has no caller to be cancelled with.
-            let _ = run(lead, shape, share, load).await;
+            if let (_, _, Some(fill)) = run(lead, shape, share, load).await {
+                // Until it is stored, what hits find is what was due.
+                fill.store().await;
+            }
         }
     };
     // The request that came upon it may be answered before: nothing that happens here is reported as a part of it.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::call::Call;
 use crate::flight::Shared;
 use crate::kept;
+use crate::key::Key;
 use crate::tag::{TagId, TagSet};
 use crate::ttl::Ttl;
 use crate::wire::MAX_ETAG;
@@ -27,7 +27,8 @@ struct Loading {
 /// A load, and those that it runs within.
 pub(super) struct Chain {
     pub(super) flight: usize,
-    pub(super) call: Arc<Call>,
+    /// Not the call: whoever keeps a context must not keep the cache.
+    pub(super) key: Key,
     outer: Option<Arc<Chain>>,
     present: Option<Present>,
     wishes: Mutex<Wishes>,
@@ -36,13 +37,13 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) fn new(
         flight: usize,
-        call: Arc<Call>,
+        key: Key,
         outer: Option<Arc<Self>>,
         present: Option<Present>,
     ) -> Arc<Self> {
         Arc::new(Self {
             flight,
-            call,
+            key,
             outer,
             present,
             wishes: Mutex::default(),
@@ -97,8 +98,8 @@ pub(super) fn with_flights<F: Future>(
     load: F,
 ) -> impl Future<Output = F::Output> {
     let chain = flights.fold(Chain::current(), |outer, chain| {
-        let call = Arc::clone(&chain.call);
-        Some(Chain::new(chain.flight, call, outer, None))
+        let key = chain.key.clone();
+        Some(Chain::new(chain.flight, key, outer, None))
     });
     let loading = Loading {
         chain,
@@ -224,7 +225,7 @@ impl CacheContext {
 impl fmt::Debug for CacheContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheContext")
-            .field("key", &self.0.call.key)
+            .field("key", &self.0.key)
             .field("present", &self.0.present.is_some())
             .finish_non_exhaustive()
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::backend::memory::{Held, MemoryStore};
 use crate::call::Call;
 use crate::clock::Nanos;
@@ -42,10 +44,10 @@ impl Fill {
     pub(super) fn begin(self) {
         let background = Arc::clone(&self.call.cache.0.background);
         // There is a runtime: the backend was asked on it.
-        drop(background.spawn(self.store()));
+        drop(background.spawn(self.store().instrument(tracing::Span::current())));
     }
 
-    async fn store(self) {
+    pub(super) async fn store(self) {
         let Self {
             call,
             arrival,

@@ -72,7 +72,7 @@ where
 {
     let inner = &call.cache.0;
     let refresh = call.mode == Mode::Refresh;
-    if refresh && is_loading(|chain| chain.call.key == call.key) {
+    if refresh && is_loading(|chain| chain.key == call.key) {
         // A refresh that reaches its own key: it is being loaded anew already.
         return Found::Alone;
     }

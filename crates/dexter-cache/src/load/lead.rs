@@ -150,7 +150,7 @@ where
     pub(super) async fn drive<R>(&mut self, load: impl Future<Output = R>) -> R {
         let flight = self.turn().ticket().flight_id();
         let present = self.spare.as_deref().map(Spare::present);
-        let chain = Chain::new(flight, Arc::clone(&self.call), self.outer.clone(), present);
+        let chain = Chain::new(flight, self.call.key.clone(), self.outer.clone(), present);
         self.chain = Some(Arc::clone(&chain));
         let this = &*self;
         let _permit = this.permit().await;

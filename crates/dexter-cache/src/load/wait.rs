@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::context::without_context;
+use super::fill::Fill;
 use super::lead::Lead;
 use super::settle::{Settled, settle};
 use crate::call::{Answer, Call};
@@ -99,7 +100,14 @@ where
 {
     let soft = limits.soft().zip(lead.stale_spare());
     let observer = soft.is_some().then(|| lead.turn().ticket().observer());
-    let mut waiting = Waiting::begin(spawn(call, run(lead, shape, share, load))).await;
+    let task = async move {
+        let (result, answer, fill) = run(lead, shape, share, load).await;
+        if let Some(fill) = fill {
+            fill.begin();
+        }
+        (result, answer)
+    };
+    let mut waiting = Waiting::begin(spawn(call, task)).await;
     if let Some(((until, spare), observer)) = soft.zip(observer) {
         if let Ok((result, answer)) = timeout_at(until, waiting.answer()).await {
             call.answered(answer);
@@ -124,13 +132,13 @@ where
     result
 }
 
-/// The task of a detached load: ends with the answer, and leaves the fill to another one.
+/// Runs the load and ends its flight, as much of it as does not wait for the fill.
 pub(super) async fn run<R, S, H, F>(
     mut lead: Box<Lead<S::Value>>,
     shape: S,
     share: H,
     load: F,
-) -> (R, Answer)
+) -> (R, Answer, Option<Fill>)
 where
     R: Send + 'static,
     S: Shape<R> + 'static,
@@ -143,21 +151,18 @@ where
             result,
             answer,
             fill,
-        } => {
-            if let Some(fill) = fill {
-                fill.begin();
-            }
-            (result, answer)
-        }
+        } => (result, answer, fill),
         Settled::Fallen {
             result,
             shared,
             lead,
+        } => {
             // In a box of its own: the task is moved, and should be small.
-        } => match Box::pin(lead.fall_back(shared)).await {
-            Some(value) => (shape.join(value), Answer::Stale),
-            None => (result, Answer::Loaded(Duration::ZERO)),
-        },
+            match Box::pin(lead.fall_back(shared)).await {
+                Some(value) => (shape.join(value), Answer::Stale, None),
+                None => (result, Answer::Loaded(Duration::ZERO), None),
+            }
+        }
     }
 }
 
@@ -239,7 +244,7 @@ impl<T> Waiting<T> {
         };
         ended.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            Err(error) => panic!("while a cached function was loading: {error}"),
+            Err(ended) => panic!("the runtime ended while a cached function was loading: {ended}"),
         })
     }
 }

@@ -292,7 +292,7 @@ impl Tier {
         }
         // Who allows a call more has a backend that needs more.
         let mut budget = Budget(LIVENESS_DEADLINE.max(self.config.budget));
-        match self.run(&mut budget, self.backend.ping()).await {
+        match self.run(&mut budget, || self.backend.ping()).await {
             // A name or a proxy may lead to another server now.
             Ok(pong) => {
                 if self.recognize(&pong).is_ok() {

@@ -181,7 +181,7 @@ impl Tier {
                 }
             }
             Found::Lease { token } if token == look.token => {
-                look.has_lease();
+                look.lease_found();
                 let taken = (Some(stamp_of(&bytes)), None, None);
                 Box::pin(self.leased(look, taken, tokens, budget)).await
             }
@@ -210,7 +210,7 @@ impl Tier {
         let mark = entry.mark.filter(|mark| mark.holds(now));
         if let (Some(Mark::Leased(_)), true) = (mark, entry.token == look.token) {
             // Taken by a caller of this flight that was cancelled.
-            look.has_lease();
+            look.lease_found();
             let over = Arc::new(Over::new(bytes, entry));
             let seen = look.seen(entry, now).filter(|_| kept);
             let taken = (Some(stamp_of(bytes)), Some(over), seen);
@@ -237,7 +237,7 @@ impl Tier {
                 return Box::pin(self.take_over(look, bytes, Some((entry, now)), tokens, budget))
                     .await;
             }
-            look.read(entry, &seen);
+            look.answered_by(entry, &seen);
             return Ok(Step::Done(Acquired::Value(seen)));
         }
         match mark {

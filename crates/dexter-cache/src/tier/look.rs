@@ -117,7 +117,7 @@ impl Drop for Claim<'_> {
 
 impl<T> Look<'_, T> {
     /// The lease that was found is this flight's own: it has been taken.
-    pub(super) fn has_lease(&self) {
+    pub(super) fn lease_found(&self) {
         self.claim.store(TAKEN, Ordering::SeqCst);
     }
 
@@ -135,7 +135,7 @@ impl<T> Look<'_, T> {
     }
 
     /// The answer is a fresh value, and no lease is asked for.
-    pub(super) fn read(&self, entry: &Entry<'_>, seen: &Sight<T>) {
+    pub(super) fn answered_by(&self, entry: &Entry<'_>, seen: &Sight<T>) {
         (self.keep)(&seen.value, entry, &self.asked);
         self.leased.store(false, Ordering::Relaxed);
     }
@@ -259,7 +259,9 @@ impl Tier {
         let Found::Value(mut entry) = wire::read(bytes, look.fingerprint) else {
             return None;
         };
-        if look.intent != Intent::Read || self.counts(&mut entry.about, tokens, true) != Some(true)
+        if look.intent != Intent::Read
+            || !self.is_known(&entry.about, tokens)
+            || !self.counts(&mut entry.about, tokens)
         {
             return None;
         }
@@ -269,7 +271,7 @@ impl Tier {
             return None;
         }
         let seen = look.seen(&entry, now)?;
-        look.read(&entry, &seen);
+        look.answered_by(&entry, &seen);
         Some(seen)
     }
 }

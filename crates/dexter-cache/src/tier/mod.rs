@@ -236,7 +236,7 @@ impl Tier {
 
     pub(crate) async fn get(&self, key: &Key, budget: &mut Budget) -> Result<Option<Bytes>, Error> {
         let full = self.full_key(key);
-        let found = self.run(budget, self.backend.get(as_str(&full))).await?;
+        let found = self.run(budget, || self.backend.get(as_str(&full))).await?;
         self.note_found(key, found.as_ref());
         Ok(found)
     }
@@ -251,10 +251,9 @@ impl Tier {
     ) -> Result<SetOutcome, Error> {
         self.note(key);
         let full = self.full_key(key);
-        self.run(
-            budget,
-            self.backend.set(as_str(&full), value.into(), ttl, when),
-        )
+        self.run(budget, || {
+            self.backend.set(as_str(&full), value.into(), ttl, when)
+        })
         .await
     }
 
@@ -289,20 +288,21 @@ impl Tier {
     }
 
     /// Runs one operation within what is left of the call's budget, and tells the breaker how it went.
-    async fn run<T>(
+    async fn run<T, F: Future<Output = Result<T, Error>>>(
         &self,
         budget: &mut Budget,
-        operation: impl Future<Output = Result<T, Error>>,
+        operation: impl FnOnce() -> F,
     ) -> Result<T, Error> {
         if budget.0.is_zero() {
             return Err(self.errors.silent.clone());
         }
+        // Before it is begun: it may take hold of a connection at once.
         let openings = self.breaker.openings();
         let asked = self.moment();
         let started = Instant::now();
         // No moment at all where the clock does not reach so far.
         let until = started.checked_add(budget.0);
-        let result = self.unless_opened(until, operation).await;
+        let result = self.unless_opened(until, operation()).await;
         let ended = Instant::now();
         self.operations.count(&result);
         budget.0 = budget.0.saturating_sub(ended - started);

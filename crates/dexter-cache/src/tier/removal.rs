@@ -110,7 +110,7 @@ impl Tier {
             if patterns.is_empty() {
                 return Ok(());
             }
-            let pong = self.run(&mut self.budget(), self.backend.ping()).await?;
+            let pong = self.run(&mut self.budget(), || self.backend.ping()).await?;
             // The ping may have made a connection anew, and to another server.
             self.recognize(&pong)
         };
@@ -136,7 +136,7 @@ impl Tier {
         for batch in keys.chunks(BATCH) {
             let batch: Vec<&str> = batch.iter().map(as_str).collect();
             removed += self
-                .run(&mut self.budget(), self.backend.remove(&batch))
+                .run(&mut self.budget(), || self.backend.remove(&batch))
                 .await?;
         }
         Ok(removed)

@@ -199,7 +199,7 @@ impl Tier {
             let full = self.full_key(key);
             let full = [super::as_str(&full)];
             match self
-                .run(&mut self.budget(), self.backend.remove(&full))
+                .run(&mut self.budget(), || self.backend.remove(&full))
                 .await
             {
                 Ok(_) => return,

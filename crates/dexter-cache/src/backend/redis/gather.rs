@@ -1,7 +1,7 @@
 //! [`Gather`]: many callers' `GET`s as one `MGET`, where there are many.
 //!
 //! A read of one key is half work for the cache and half for sockets, parsers and wake-ups, which cost as much for one key
-//! as for sixty. So where more reads are under way than [`BACKLOG`], those that come together are asked for together: a
+//! as for sixty. So where [`BACKLOG`] reads are under way, the next ones that come together are asked for together: a
 //! task takes what has come since its last turn and sends it as one command. Where there are fewer, each read is sent by
 //! its caller, which has no one else to wait for.
 

@@ -64,7 +64,7 @@ impl Tier {
             .chain(names.iter().map(|name| self.reserved_key(name)))
             .collect();
         let full: Vec<&str> = full.iter().map(as_str).collect();
-        let mut found = self.run(budget, self.backend.get_many(&full)).await?;
+        let mut found = self.run(budget, || self.backend.get_many(&full)).await?;
         let told = found.split_off(keys.len().min(found.len()));
         for (key, found) in keys.iter().zip(&found) {
             self.note_found(key, found.as_ref());
@@ -104,7 +104,7 @@ impl Tier {
             let set = self
                 .backend
                 .set(as_str(&key), fresh.clone(), ttl, When::Absent);
-            let outcome = self.run(&mut budget, set).await;
+            let outcome = self.run(&mut budget, || set).await;
             (outcome, fresh, budget.0)
         });
         let mut read = Vec::new();

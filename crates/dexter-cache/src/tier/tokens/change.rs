@@ -55,7 +55,7 @@ impl Tier {
             if !self.compares() {
                 break;
             }
-            let Some(found) = self.run(budget, self.backend.get(key)).await? else {
+            let Some(found) = self.run(budget, || self.backend.get(key)).await? else {
                 // Nothing counts.
                 return Ok(());
             };
@@ -63,7 +63,7 @@ impl Tier {
             let when = When::Matches(&found);
             let value = Bytes::copy_from_slice(&changed.to_be_bytes());
             let set = self.backend.set(key, value, EPOCH_TTL, when);
-            match self.run(budget, set).await {
+            match self.run(budget, || set).await {
                 Ok(SetOutcome::Stored) => return Ok(()),
                 Ok(SetOutcome::Refused(_)) => {}
                 Err(error) if error.kind() == ErrorKind::Denied => break,
@@ -71,7 +71,8 @@ impl Tier {
             }
         }
         // A backend that cannot compare could bring back what another process is just removing.
-        self.run(budget, self.backend.remove(&[key]))
+        let keys = [key];
+        self.run(budget, || self.backend.remove(&keys))
             .await
             .map(drop)
     }

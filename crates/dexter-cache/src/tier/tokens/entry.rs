@@ -89,33 +89,36 @@ impl Tier {
         seen: &mut Seen,
         budget: &mut Budget,
     ) -> Result<bool, Error> {
-        if let Some(counts) = self.counts(about, seen, true) {
-            return Ok(counts);
+        if !self.is_known(about, seen) {
+            let tags = about.tags.iter().map(|tag| TagId(tag.tag));
+            self.learn(tags, seen, budget).await?;
         }
-        let tags = about.tags.iter().map(|tag| TagId(tag.tag));
-        self.learn(tags, seen, budget).await?;
-        Ok(self.counts(about, seen, false).unwrap_or(false))
+        Ok(self.counts(about, seen))
     }
 
-    /// [`admits`](Self::admits) by what is known or seen; `None` where something is not, if that is `asked_for`.
-    pub(crate) fn counts(&self, about: &mut About, seen: &Seen, asked_for: bool) -> Option<bool> {
+    /// Whether nothing has to be asked to tell whether an entry still [counts](Self::counts).
+    pub(crate) fn is_known(&self, about: &About, seen: &Seen) -> bool {
         if about.tags.is_empty() && !self.has_epoch() {
-            return Some(true);
+            return true;
+        }
+        let mut tags = about.tags.iter().map(|tag| TagId(tag.tag));
+        self.tokens.read(|known| {
+            tags.all(|tag| seen.tag(tag).is_some() || known.tags.contains_key(&tag))
+                && (!self.has_epoch() || seen.epoch.is_some() || known.epoch.is_some())
+        })
+    }
+
+    /// [`admits`](Self::admits) by what is known or seen; what is neither is taken for gone.
+    pub(crate) fn counts(&self, about: &mut About, seen: &Seen) -> bool {
+        if about.tags.is_empty() && !self.has_epoch() {
+            return true;
         }
         let mut tags = about.tags.iter().map(|tag| TagId(tag.tag));
         if tags.any(|tag| self.flights.tags().is_standing(tag)) {
             // What is known is just being changed.
-            return Some(false);
+            return false;
         }
         let (epoch, is_current) = self.tokens.read(|known| {
-            let mut tags = about.tags.iter().map(|tag| TagId(tag.tag));
-            let is_missing = |tag| seen.tag(tag).is_none() && !known.tags.contains_key(&tag);
-            if asked_for
-                && (tags.any(is_missing)
-                    || (self.has_epoch() && seen.epoch.is_none() && known.epoch.is_none()))
-            {
-                return None;
-            }
             let epoch = seen
                 .epoch
                 .unwrap_or_else(|| known.epoch.map(|fact| fact.value));
@@ -126,23 +129,23 @@ impl Tier {
                     .unwrap_or_else(|| known.tags.get(&id).map(|fact| fact.value));
                 token == Some(tag.token)
             });
-            Some((epoch, is_current))
-        })?;
+            (epoch, is_current)
+        });
         if !is_current {
-            return Some(false);
+            return false;
         }
         if !self.has_epoch() || epoch == Some(about.epoch) {
-            return Some(true);
+            return true;
         }
         let times = &mut about.times;
         if epoch.is_none_or(|epoch| removal_half(epoch) != removal_half(about.epoch))
             || times.kept_until <= times.fresh_until
         {
-            return Some(false);
+            return false;
         }
         // By no clock: that of the process which stored it may be ahead of this one's.
         times.fresh_until = 0;
-        Some(true)
+        true
     }
 
     /// What an entry under `tags` has to carry whose load begins after this; makes what is not there. Only a load that
