@@ -145,7 +145,7 @@ async fn a_panicking_load_hangs_nobody_and_stores_nothing() {
     let results = together(200, &gate, call).await;
     let panicked = results.iter().filter(|result| result.is_err()).count();
     assert_eq!(panicked, 1, "the caller that ran it");
-    assert!(loads.get() <= 3, "{} loads", loads.get());
+    assert_eq!(loads.get(), 2, "one of those who wait tries again");
 }
 
 #[tokio::test(start_paused = true)]

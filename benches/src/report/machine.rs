@@ -20,10 +20,18 @@ pub(crate) fn lines() -> Vec<String> {
         lines.push(format!("memory: {memory}"));
     }
     if let Ok(load) = fs::read_to_string("/proc/loadavg") {
+        let busy: Option<f64> = load.split(' ').next().and_then(|load| load.parse().ok());
+        let note = if busy
+            .zip(u32::try_from(cores).ok())
+            .is_some_and(|(busy, cores)| busy > f64::from(cores))
+        {
+            "; more than there are cores: other work took part of the time, trust ratios and not nanoseconds"
+        } else {
+            ""
+        };
+        let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
         lines.push(format!(
-            "load when this page was made (1, 5, 15 minutes): {}; above the number of cores, other work took part of \
-             the time: trust ratios, not nanoseconds",
-            load.split(' ').take(3).collect::<Vec<_>>().join(" ")
+            "load when this page was made (1, 5, 15 minutes): {load}{note}"
         ));
     }
     for program in ["rustc", "redis-server"] {

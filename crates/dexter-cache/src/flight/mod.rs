@@ -4,8 +4,9 @@
 //!
 //! * **Single flight.** Callers of one key and one type share a [`Flight`]: one of them has the turn, the others wait.
 //!   A turn that ends without a result is passed on, so a cancelled leader hands over to exactly one follower. A load
-//!   that fails with an error which cannot be shared, or panics, returns its turn *and one more*: the number that may
-//!   try at once doubles with each failed round, so 1000 callers of a broken loader need ten rounds, not a thousand.
+//!   that fails with an error which cannot be shared, or panics, does so too; from the second of its kind on it returns
+//!   its turn *and one more*. So one failure costs one more load, and after that the number that may try at once doubles
+//!   with each failed round: 1000 callers of a broken loader need eleven rounds, not a thousand.
 //! * **Fences.** An invalidation marks the flights it covers, before it asks the backend (`raise`) and after the
 //!   backend has answered (the drop of [`Fence`]). A marked flight is not stored and takes no new followers. A flight
 //!   that begins while a fence stands is born marked, since what it reads may be what is just being removed.
@@ -117,7 +118,8 @@ pub(crate) struct Flight {
     labelled: AtomicBool,
     /// Permits are turns to load. Closed when the flight has landed.
     turns: Semaphore,
-    allowed: AtomicU32,
+    /// Loads that have failed, counted up to [`MAX_TURNS`].
+    failed: AtomicU32,
     landed: OnceLock<Landed>,
     /// What whoever waits may be answered with, if the load takes too long.
     spare: OnceLock<Shared>,
@@ -255,7 +257,7 @@ impl Flights {
             begun,
             labelled: AtomicBool::new(false),
             turns: Semaphore::new(0),
-            allowed: AtomicU32::new(1),
+            failed: AtomicU32::new(0),
             landed: OnceLock::new(),
             spare: OnceLock::new(),
             users: AtomicUsize::new(1),

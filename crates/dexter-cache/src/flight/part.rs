@@ -198,7 +198,7 @@ impl Turn {
     }
 
     /// Ends a turn whose outcome cannot be shared, so that the followers load for themselves: this turn is passed on,
-    /// and one more.
+    /// and one more if it is not the first that failed.
     pub(crate) fn fail(mut self) {
         self.spent = true;
         self.ticket.flight.pass_on(true);
@@ -255,11 +255,11 @@ impl Flight {
     fn pass_on(&self, failed: bool) {
         let more = failed
             && self
-                .allowed
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |allowed| {
-                    (allowed < MAX_TURNS).then_some(allowed + 1)
+                .failed
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failed| {
+                    (failed < MAX_TURNS).then_some(failed + 1)
                 })
-                .is_ok();
+                .is_ok_and(|before| before > 0);
         if !self.turns.is_closed() {
             self.turns.add_permits(1 + usize::from(more));
         }
