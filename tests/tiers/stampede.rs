@@ -197,8 +197,8 @@ async fn loads_that_cannot_be_shared_are_not_tried_one_after_another() {
                         let failed_so_far = loads.fetch_add(1, Ordering::SeqCst);
                         let others = now.fetch_add(1, Ordering::SeqCst);
                         most.fetch_max(others + 1, Ordering::SeqCst);
-                        // Each failure lets one more try at once: from here on sixteen may, and wait for each other.
-                        while failed_so_far >= 15 && most.load(Ordering::SeqCst) < 16 {
+                        // From the second on each failure lets one more try at once: from here on sixteen may, and wait for each other.
+                        while failed_so_far >= 16 && most.load(Ordering::SeqCst) < 16 {
                             sleep(Duration::from_millis(1)).await;
                         }
                         now.fetch_sub(1, Ordering::SeqCst);
