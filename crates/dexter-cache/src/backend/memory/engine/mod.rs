@@ -5,7 +5,7 @@
 //! each other (control bytes, pointer, node), and the order of eviction lies elsewhere, where look-ups do not go.
 //!
 //! **Eviction** is S3-FIFO (Yang, Zhang, Qiu, Yue, Rashmi: *FIFO queues are all you need for cache eviction*, SOSP 2023):
-//! entries enter a *small* queue of 5 % of the capacity; those that were asked for meanwhile move on to the *main* queue,
+//! entries enter a *small* queue of a thirtieth of the capacity; those that were asked for meanwhile move on to the *main* queue,
 //! the others make room, and for a while their hashes are remembered, as *ghosts*, which enter the main queue when they
 //! come back. The main queue is a FIFO in which an entry that was asked for goes round again, three times at most. A hit
 //! changes nothing but a counter of the node, so it needs the shard's lock for reading only.

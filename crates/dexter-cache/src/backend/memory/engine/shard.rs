@@ -10,8 +10,9 @@ use super::node::Node;
 use super::queue::{Place, Queue};
 use crate::backend::memory::entry::{Held, KeyRef};
 
-/// The small queue has this part of the capacity: one twentieth.
-const SMALL: u64 = 20;
+/// The small queue has this part of the capacity: one thirtieth, as a compromise. A twentieth hits a hundredth more often on
+/// the recorded trace of a database, and less on zipf and, by three hundredths, on loops; a fiftieth the other way round.
+const SMALL: u64 = 30;
 
 /// Entries that one insertion passes over, since they were asked for, in search of one that can go. After that many the
 /// next one goes, used or not: nobody is to wait until all of a shard has gone round.

@@ -101,7 +101,7 @@ impl Model {
     }
 
     fn evict(&mut self, passed_over: &mut usize) {
-        if self.small_weight() >= (self.max / 20).max(1) || self.main.is_empty() {
+        if self.small_weight() >= (self.max / 30).max(1) || self.main.is_empty() {
             let mut entry = self.small.pop_front().expect("something to evict");
             if entry.uses > 0 && *passed_over < 64 {
                 *passed_over += 1;
@@ -124,7 +124,7 @@ impl Model {
     fn move_along(&mut self) {
         for _ in 0..4 {
             let used = self.small.front().is_some_and(|entry| entry.uses > 0);
-            if !used || self.small_weight() <= (self.max / 20).max(1) {
+            if !used || self.small_weight() <= (self.max / 30).max(1) {
                 return;
             }
             let mut entry = self.small.pop_front().expect("it is there");
