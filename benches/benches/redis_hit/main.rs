@@ -5,8 +5,8 @@
 //! crate sets by default, where the kernel holds small packets back until earlier ones are acknowledged: over loopback
 //! that makes few packets of many commands at no cost, over a network it costs round trips. `dexter-cache` turns that off,
 //! hence a row of the bare connection with `TCP_NODELAY`. `fred` and `rustis`, two other clients, with `serde_json`; `cached`'s Redis store and `hitbox` over Redis, both with the codec that they choose (`MessagePack`,
-//! bincode: less to decode than JSON). The server is started here, on a free port. 8192 keys, so that tasks seldom ask for
-//! the same one (callers of one key share a read). A time is that of one hit, all tasks together, and the rows of a group
+//! bincode: less to decode than JSON). The server is started here, on a free port. Of 8192 keys each task has its
+//! own: callers of one key would share a read, here and nowhere else. A time is that of one hit, all tasks together, and the rows of a group
 //! are measured in turns, each of which asserts that nothing was loaded and that Redis was there; p50 and p99 of single calls are measured apart
 //! and noted.
 

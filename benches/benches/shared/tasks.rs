@@ -12,6 +12,38 @@ use tokio::task::JoinSet;
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// What one task asks for: its own keys, round and round, so that no two tasks ever share a read.
+pub(crate) struct Ids {
+    first: usize,
+    own: usize,
+    at: usize,
+    calls: usize,
+}
+
+impl Ids {
+    fn new(first: usize, own: usize, calls: usize) -> Self {
+        Self {
+            first,
+            own,
+            at: 0,
+            calls,
+        }
+    }
+}
+
+impl Iterator for Ids {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        if self.at == self.calls {
+            return None;
+        }
+        let id = self.first + self.at % self.own;
+        self.at += 1;
+        Some(id as u64)
+    }
+}
+
 /// Who calls, and on what.
 #[derive(Clone, Copy)]
 pub(crate) struct Callers<'a> {
@@ -32,12 +64,11 @@ impl Callers<'_> {
     where
         F: Future<Output = u64> + Send + 'static,
     {
-        let keys = self.keys;
-        self.spread(calls, &move |from, to| {
+        self.spread(calls, &move |ids| {
             let call = call.clone();
             Box::pin(async move {
-                for at in from..to {
-                    black_box(call((at % keys) as u64).await);
+                for id in ids {
+                    black_box(call(id).await);
                 }
             })
         })
@@ -53,14 +84,13 @@ impl Callers<'_> {
     where
         F: Future<Output = u64> + Send + 'static,
     {
-        let keys = self.keys;
-        let each = self.spread(calls, &move |from, to| {
+        let each = self.spread(calls, &move |ids| {
             let call = call.clone();
             Box::pin(async move {
                 let mut latencies = Latencies::default();
-                for at in from..to {
+                for id in ids {
                     let asked = Instant::now();
-                    black_box(call((at % keys) as u64).await);
+                    black_box(call(id).await);
                     latencies.push(asked.elapsed());
                 }
                 latencies
@@ -122,14 +152,15 @@ impl Callers<'_> {
     fn spread<T: Send + 'static>(
         self,
         calls: usize,
-        work: &dyn Fn(usize, usize) -> Work<T>,
+        work: &dyn Fn(Ids) -> Work<T>,
     ) -> (Duration, Vec<T>) {
         self.runtime.block_on(self.cache.scope(async {
             let begun = Instant::now();
             let mut running = JoinSet::new();
             for task in 0..self.tasks {
                 let (from, to) = (calls * task / self.tasks, calls * (task + 1) / self.tasks);
-                running.spawn(work(from, to).in_cache_scope());
+                let own = self.keys / self.tasks;
+                running.spawn(work(Ids::new(task * own, own, to - from)).in_cache_scope());
             }
             let mut done = Vec::with_capacity(self.tasks);
             while let Some(of_task) = running.join_next().await {
